@@ -1,0 +1,49 @@
+# Everything lives in ./.venv; `make lab` and `make test` build it on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SETTINGS := .venv/share/jupyter/lab/settings
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.PHONY: lab test lessons lint bench constraints clean
+
+lab: $(READY)
+	@$(BIN)/k8slb lab
+
+# What CI runs. pytest comes last, so that its summary line ends the output.
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+lessons: $(READY)
+	$(BIN)/python -m k8slb.course.build
+
+bench: $(READY)
+	$(BIN)/python tests/bench/run.py
+
+# Made afresh, not updated: a half-built or differently built environment must not survive.
+$(READY): pyproject.toml constraints.txt binder/overrides.json
+	@echo "Setting up .venv (a minute or two, once)"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install -q -c constraints.txt -e '.[lab,test]'
+	@mkdir -p $(SETTINGS) && cp binder/overrides.json $(SETTINGS)/
+	@touch $@
+
+# The newest versions that even the first 3.11 can install (Debian 12 has 3.11.2, and some releases want 3.11.5).
+# Needs a 3.11 to run (make constraints PYTHON=python3.11): what resolves on the oldest Python suits the newer ones too.
+constraints:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "make constraints needs PYTHON=python3.11")'
+	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
+	@.venv-constraints/bin/pip install -q --disable-pip-version-check --dry-run --ignore-installed \
+	    --python-version 3.11.0 --only-binary=:all: --target .venv-constraints/none \
+	    --report .venv-constraints/report.json '.[lab,test]'
+	@$(PYTHON) tests/pin.py .venv-constraints/report.json
+	@rm -rf .venv-constraints
+
+clean:
+	rm -rf .venv .venv-constraints dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

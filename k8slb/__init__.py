@@ -1,0 +1,7 @@
+"""k8slb: what happens to a request in Kubernetes, layer by layer, as real components do it."""
+
+from .errors import InputError, K8slbError, NotModelled
+from .front import Cluster, load
+
+__version__ = "0.1.0"
+__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "load"]

@@ -1,0 +1,1 @@
+"""The course around the lessons: copies for learners, checks, hints, solutions."""

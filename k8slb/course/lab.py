@@ -1,0 +1,222 @@
+"""`k8slb lab`: give the learner copies of the lessons and open them in JupyterLab."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def stored() -> Path:
+    """The lessons as shipped: inside an installed package, or beside it in a checkout."""
+    inside = PACKAGE / "notebooks"
+    return inside if inside.is_dir() else PACKAGE.parent / "notebooks"
+
+
+def home() -> Path:
+    """Where the learner's folders go: the current folder, or the top of the checkout when inside one."""
+    here, top = Path.cwd(), PACKAGE.parent
+    return top if stored() == top / "notebooks" and here.is_relative_to(top) else here
+
+
+def new_folder(base: Path) -> Path:
+    """The first of lessons, lessons-2, lessons-3 ... that does not exist yet."""
+    number = 1
+    while (folder := base / (f"lessons-{number}" if number > 1 else "lessons")).exists():
+        number += 1
+    return folder
+
+
+def copies(source: Path, target: Path) -> list[Path]:
+    """Write the learner's copy of each lesson in `source` that `target` does not have yet; return what was written."""
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for lesson in sorted(source.glob("*.ipynb")):
+        copy = target / lesson.name
+        notebook = json.loads(lesson.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            _unanswered(cell)
+        # "x" refuses to overwrite: what a learner wrote is never lost, not even in a race.
+        with contextlib.suppress(FileExistsError), copy.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+            written.append(copy)
+    return written
+
+
+def _unanswered(cell: dict) -> None:
+    """Clear what a run left in the cell, and fold it if it explains: no answer on screen before the guess."""
+    if cell["cell_type"] == "code":
+        cell["outputs"], cell["execution_count"] = [], None
+        cell["metadata"].pop("execution", None)
+    heading = cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("#")
+    if heading and "explain" in cell["metadata"].get("tags", ()):
+        # Folds everything down to the next heading of this level, so one click opens the whole explanation.
+        cell["metadata"]["jp-MarkdownHeadingCollapsed"] = True
+
+
+def free_port() -> int:
+    """8888, where people expect Jupyter, or one of the next; else any."""
+    for port in (*range(8888, 8908), 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            if os.name == "posix":  # else a server stopped a minute ago still seems to hold its port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return probe.getsockname()[1]
+    raise OSError("no free port on 127.0.0.1")
+
+
+def has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+
+
+def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
+    """Open your copies of the lessons in JupyterLab; Ctrl-C ends it."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        print("k8slb lab: JupyterLab is not installed: pip install 'k8slb[lab]'", file=sys.stderr)
+        return 2
+    base = home()
+    folder = new_folder(base) if fresh else base / "lessons"
+    try:
+        written = copies(stored(), folder)
+    except OSError as error:
+        print(f"k8slb lab: cannot write your copies of the lessons: {error}", file=sys.stderr)
+        return 2
+    lessons = sorted(path.name for path in folder.glob("*.ipynb"))
+    if not lessons:
+        print(f"k8slb lab: no lessons in {stored()}", file=sys.stderr)
+        return 2
+    print(f"{folder}: {len(written)} lessons copied, {len(lessons) - len(written)} kept as you left them", flush=True)
+
+    port, token = free_port(), secrets.token_hex(24)
+    page = f"/lab/tree/{lessons[0]}"
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url={page}"]
+    command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
+    command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    command += [] if has_display() else ["--no-browser"]
+    # The token goes by the environment, where other users of the machine cannot read it. A session of its own keeps
+    # Ctrl-C from reaching JupyterLab, which would ask back instead of ending.
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.default_int_handler)  # a closed terminal must end the server too
+    server = subprocess.Popen(
+        [*command, *argv], env={**os.environ, "JUPYTER_TOKEN": token}, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        while server.poll() is None and not _answers(port):
+            time.sleep(0.1)
+        if server.poll() is None:
+            print(f"\nOpen this address: http://127.0.0.1:{port}{page}?token={token}", flush=True)
+            print("Ctrl-C ends it. Your work stays in " + str(folder), flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            server.wait(10)
+        server.kill()
+        print("\nJupyterLab has ended.")
+        return 0
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def check() -> int:
+    """Say line by line what is there and what to do about what is missing; 0 if the lessons can be followed."""
+    good = True
+
+    def line(name: str, found: object, remedy: str, needed: bool = True) -> None:
+        nonlocal good
+        good &= bool(found) or not needed
+        print(f"{'ok     ' if found else 'MISSING' if needed else 'without'}  {name}: {found or remedy}")
+
+    python = sys.version.split()[0] if sys.version_info >= (3, 11) else ""
+    line("Python", python, f"{sys.version.split()[0]} is too old: install 3.11 or newer")
+    for package, extra in (("jupyterlab", "[lab]"), ("ipykernel", "[lab]"), ("ipywidgets", ""), ("matplotlib", "")):
+        line(package, _version(package), f"pip install 'k8slb{extra}'")
+    for package in ("pandas", "graphviz"):
+        line(package, _version(package), "pip install k8slb")
+    line("a way to draw", _drawing(), "pip install graphviz-pure, or install Graphviz (apt-get install graphviz)")
+
+    base, number = home(), len(list(stored().glob("*.ipynb")))
+    line("lessons", number and f"{number} in {stored()}", f"none in {stored()}: pip install --force-reinstall k8slb")
+    folder = base / "lessons" if (base / "lessons").is_dir() else base
+    line("your folder", _writable(folder) and base / "lessons", f"cannot write in {folder}: start in another folder")
+    try:
+        line("a free port", free_port(), "")
+    except OSError as error:
+        line("a free port", "", str(error))
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    line("chromium", chromium, "only the browser tests need it (apt-get install chromium)", needed=False)
+    root = getattr(os, "geteuid", lambda: 1)() == 0 and "yes"
+    line("root", root, "only the parts that ask a real kernel need it", needed=False)
+    # Debian keeps them where an ordinary user's PATH does not look.
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    for tool, package in (("iptables", "iptables"), ("nft", "nftables")):
+        found = shutil.which(tool, path=path)
+        line(tool, found, f"only the parts that ask a real kernel need it (apt-get install {package})", needed=False)
+    print("The lessons can be followed: k8slb lab" if good else "Some things are missing: see above")
+    return 0 if good else 1
+
+
+def _version(package: str) -> str:
+    # Not imported: that would take seconds. The folder must be there too, metadata alone can be left over.
+    with contextlib.suppress(metadata.PackageNotFoundError, ModuleNotFoundError):
+        return metadata.version(package) if importlib.util.find_spec(package) else ""
+    return ""
+
+
+def _drawing() -> str:
+    """The path of a program that drew a graph just now."""
+    beside = Path(sys.executable).with_name("graphviz-pure")
+    for program in (shutil.which("dot"), shutil.which("graphviz-pure"), shutil.which(beside)):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            if program:
+                drawn = subprocess.run([program, "-Tsvg"], input=b"digraph { a -> b }", capture_output=True, timeout=3)
+                if b"</svg>" in drawn.stdout:
+                    return program
+    return ""
+
+
+def _writable(folder: Path) -> bool:
+    # Tried, not asked: to root every folder claims to be writable, also on a read-only disk.
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder):
+        return True
+    return False
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="k8slb lab", description=open_lab.__doc__, allow_abbrev=False)
+    parser.add_argument("--fresh", action="store_true", help="make another copy, beside the ones you have")
+    parser.add_argument("--check", action="store_true", help="only say what is there and what is missing")
+    parser.add_argument("--copies-only", action="store_true", help="make the copies, do not start JupyterLab")
+    parser.add_argument("jupyter", nargs="*", help="after --, flags for JupyterLab itself")
+    options = parser.parse_args(argv)
+    if options.check:
+        return check()
+    if options.copies_only:
+        base = home()
+        print(*copies(stored(), new_folder(base) if options.fresh else base / "lessons"), sep="\n")
+        return 0
+    return open_lab(options.fresh, tuple(options.jupyter))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""From the objects as written to the cluster as it would run: what the API server and the controllers fill in.
+
+Pods of workloads, addresses, node ports, EndpointSlices; and, where the input is silent, the nodes and the Ingress
+controller's pods. Everything that was not in the input is told in `assumptions`; the rules are fixed, so the same
+input always gives the same cluster.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from .controllers import INGRESS_NGINX, SPEC, class_names, controller_objects, runs, serves
+from .objects import (
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    Ingress,
+    IngressClass,
+    LoadBalancedStatus,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Named,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Object,
+    ObjectMeta,
+    Pod,
+    Service,
+    ServiceCIDR,
+    SliceEndpoint,
+    TargetRef,
+    Workload,
+    decoder,
+)
+from .scheduling import Running, schedule, some
+
+ZONE = "topology.kubernetes.io/zone"
+SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
+
+
+def complete(objects: Sequence[Object], node_count: int | None = None) -> Running:
+    """The running cluster behind `objects`; `node_count` overrides how many nodes there are."""
+    running = Running()
+    running.nodes = _nodes([o for o in objects if isinstance(o, Node)], node_count, running)
+    objects = [*objects, *_assumed_controllers(objects, running)]
+    schedule(objects, running)
+    _services(objects, running)
+    return running
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _nodes(given: list[Node], count: int | None, running: Running) -> list[Node]:
+    nodes = list(given)
+    if not nodes and count is None:
+        count = 3
+        running.assumptions.append(
+            "no Node in the input: three, node-a, node-b and node-c, in zones zone-a, zone-b and zone-c"
+        )
+    if count is not None:
+        letters = [chr(ord("a") + i) if i < 26 else f"n{i}" for i in range(count)]
+        names = {n.name for n in nodes}
+        added = [_node(f"node-{x}", f"zone-{x}") for x in letters if f"node-{x}" not in names]
+        nodes = (nodes + added)[:count]
+    taken = {n.address for n in nodes}
+    free = (str(a) for a in ipaddress.ip_network("172.18.0.0/16").hosts())
+    next(free)  # the network's gateway
+    silent = [n for n in nodes if not n.address]
+    for node in silent:
+        address = next(a for a in free if a not in taken)
+        status = replace(node.status, addresses=(*node.status.addresses, NodeAddress("InternalIP", address)))
+        nodes[nodes.index(node)] = replace(node, status=status)
+    if silent:
+        running.assumptions.append("nodes without an InternalIP have 172.18.0.2, .3, ... in the order of the input")
+    return nodes
+
+
+def _node(name: str, zone: str) -> Node:
+    meta = ObjectMeta(name=name, labels={"kubernetes.io/hostname": name, ZONE: zone})
+    return Node(apiVersion="v1", kind="Node", metadata=meta, spec=NodeSpec(), status=NodeStatus())
+
+
+# --- controllers that the input names but does not hold --------------------------------------------------------------
+
+
+def _assumed_controllers(objects: Sequence[Object], running: Running) -> list[Object]:
+    classes = {o.name: o for o in objects if isinstance(o, IngressClass)}
+    wanted = {o.spec.controller: o.name for o in classes.values()}
+    for ingress in (o for o in objects if isinstance(o, Ingress)):
+        served = serves(ingress, classes)
+        where = f"{ingress.origin.file}:{ingress.origin.line}"
+        if served.assumed:
+            running.assumptions.append(f"{ingress} ({where}): {served.why}")
+        if not served.controller:
+            running.warnings.append(f"{where}: {ingress}: {served.why}")
+        wanted.setdefault(served.controller, "")
+    added: list[Object] = []
+    for controller in wanted:
+        if controller not in (SPEC, INGRESS_NGINX):
+            continue  # nobody, or a controller whose pods the model does not walk through
+        names = class_names(controller, objects)
+        if any(runs(controller, names, *_marks(o)) for o in objects if isinstance(o, (Pod, Workload))):
+            continue
+        for raw in controller_objects(controller, names[0] if names else ""):
+            added.append(decoder(Workload if raw["kind"] == "Deployment" else Service)(raw))
+        running.assumptions.append(
+            f"no pods of the controller {controller} in the input: one replica, "
+            f"{added[-1].namespace}/{added[-1].name}-1, behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
+        )
+    return added
+
+
+def _marks(thing: Pod | Workload) -> tuple[Mapping[str, str], list[str]]:
+    template = thing.spec.template if isinstance(thing, Workload) else thing
+    return template.metadata.labels, [c.image for c in template.spec.containers]
+
+
+# --- services --------------------------------------------------------------------------------------------------------
+
+
+def _services(objects: Sequence[Object], running: Running) -> None:
+    services = [o for o in objects if isinstance(o, Service)]
+    cidrs = [c for o in objects if isinstance(o, ServiceCIDR) for c in o.spec.cidrs]
+    network = ipaddress.ip_network(cidrs[0] if cidrs else SERVICE_CIDR, strict=False)
+    taken = {s.spec.clusterIP for s in services}
+    ports_taken = {p.nodePort for s in services for p in s.spec.ports}
+    cluster_ips = (str(network[i]) for i in range(min(100, network.num_addresses // 2), network.num_addresses - 1))
+    node_ports = (p for p in range(30000, 32768) if p not in ports_taken)
+    balancers = (str(ipaddress.ip_network("203.0.113.0/24")[i]) for i in range(10, 255))
+    assumed_ip, assumed_lb, assumed_port = [], [], []
+    for service in services:
+        spec, status = service.spec, service.status
+        if spec.type != "ExternalName" and not spec.clusterIP:
+            spec = replace(spec, clusterIP=next((a for a in cluster_ips if a not in taken), ""))
+            assumed_ip.append(f"{service.namespace}/{service.name} {spec.clusterIP}")
+        wants_port = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
+        if wants_port and not all(p.nodePort for p in spec.ports):
+            spec = replace(
+                spec, ports=tuple(p if p.nodePort else replace(p, nodePort=next(node_ports, None)) for p in spec.ports)
+            )
+            assumed_port += [f"{service.namespace}/{service.name} {p.nodePort}" for p in spec.ports]
+        if spec.type == "LoadBalancer" and not status.loadBalancer.ingress:
+            address = spec.loadBalancerIP or next(balancers, "")
+            ingress = (LoadBalancerIngress(ip=address),) if address else ()
+            status = LoadBalancedStatus(LoadBalancerStatus(ingress))
+            assumed_lb.append(f"{service.namespace}/{service.name} {address}")
+        if spec is not service.spec or status is not service.status:
+            service = replace(service, spec=spec, status=status)
+        running.services[service.namespace, service.name] = service
+    for what, names in (
+        (f"Services without a clusterIP have one from {network}", assumed_ip),
+        ("node ports the input leaves open", assumed_port),
+        ("load balancers without a status have an address of their own, and their DNS points there", assumed_lb),
+    ):
+        if names:
+            running.assumptions.append(f"{what}: {some(names)}")
+
+
+# --- EndpointSlices --------------------------------------------------------------------------------------------------
+
+
+def endpoint_slices(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> list[EndpointSlice]:
+    """What the EndpointSlice controller would write for `service`, given the pods its selector matches.
+
+    One slice for each set of target ports the pods have (a named targetPort may differ from pod to pod), conditions
+    and hints as in Kubernetes 1.36: ready = Ready or publishNotReadyAddresses, never while terminating;
+    PreferSameZone and PreferClose hint the own zone, PreferSameNode node and zone, ready endpoints only.
+    """
+    groups: dict[tuple[EndpointPort, ...], list[SliceEndpoint]] = {}
+    for pod in pods:
+        if not (pod.running and pod.status.podIP):
+            continue
+        ports = []
+        for port in service.spec.ports:
+            number = port.target if isinstance(port.target, int) else pod.port_named(port.target, port.protocol)
+            if number is not None:
+                ports.append(EndpointPort(number, port.name, port.protocol))
+        if service.spec.ports and not ports:
+            continue  # a name that this pod does not know
+        serving = pod.ready or service.spec.publishNotReadyAddresses
+        ready = serving and (not pod.terminating or service.spec.publishNotReadyAddresses)
+        zone = nodes[pod.spec.nodeName].zone if pod.spec.nodeName in nodes else ""
+        wanted = service.spec.trafficDistribution
+        hints = EndpointHints(
+            forZones=(Named(zone),) if wanted and ready and zone else (),
+            forNodes=(Named(pod.spec.nodeName),) if wanted == "PreferSameNode" and ready else (),
+        )
+        conditions = EndpointConditions(ready, serving, pod.terminating)
+        endpoint = SliceEndpoint(
+            (pod.status.podIP,), conditions, pod.spec.nodeName, zone, hints, TargetRef("Pod", pod.name)
+        )
+        groups.setdefault(tuple(ports), []).append(endpoint)
+    return [
+        EndpointSlice(
+            apiVersion="discovery.k8s.io/v1",
+            kind="EndpointSlice",
+            metadata=ObjectMeta(
+                name=f"{service.name}-{i + 1}",
+                namespace=service.namespace,
+                labels={"kubernetes.io/service-name": service.name},
+            ),
+            addressType="IPv4",
+            endpoints=tuple(endpoints),
+            ports=ports,
+            origin=service.origin,
+        )
+        for i, (ports, endpoints) in enumerate(groups.items())
+    ]

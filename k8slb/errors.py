@@ -1,0 +1,43 @@
+"""What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake."""
+
+from __future__ import annotations
+
+
+class K8slbError(Exception):
+    """A message for a person. The command line prints it and exits with 2; a notebook shows it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks this before it prints a traceback (IPython 7 and later)."""
+        return [str(self)]
+
+
+class InputError(K8slbError):
+    """Bad input: where it is (``file``, ``line``, ``field``; each may be unknown), what is wrong, what was expected."""
+
+    def __init__(self, problem: str, *, expected: str = "", file: str = "", line: int | None = None, field: str = ""):
+        self.problem, self.expected, self.file, self.line, self.field = problem, expected, file, line, field
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
+        parts = [part for part in (where, self.field, self.problem) if part]
+        text = ": ".join(parts) + (f"; expected {self.expected}" if self.expected else "")
+        return printable(text)
+
+
+class NotModelled(K8slbError):
+    """A question k8slb leaves out: it says so instead of guessing."""
+
+    def __str__(self) -> str:
+        return "not modelled: " + printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, so that a name from a manifest cannot steer a terminal."""
+    return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in str(text))
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value from a manifest as a message quotes it: short, printable."""
+    text = printable(repr(value) if not isinstance(value, str) else f'"{value}"')
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,136 @@
+"""The Ingress controller: which rule matches a request, and which pod the controller then dials.
+
+Controllers dial pods, not the Service's ClusterIP: they read EndpointSlices themselves, so kube-proxy has no part in
+this step unless service-upstream asks for it. What the controllers do differently stands in a file of each.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from ...cluster import Cluster
+from ...controllers import INGRESS_NGINX, SPEC, Controller
+from ...decision import Candidate, Decision, Place, Rejected
+from ...endpoints import of_port
+from ...errors import NotModelled
+from ...objects import Ingress, Service, ServicePort
+from ...traffic import Flow, Request
+from . import ingress_nginx, spec
+from .match import Answered, Matched
+
+SEMANTICS: dict[str, ModuleType] = {SPEC: spec, INGRESS_NGINX: ingress_nginx}
+
+
+def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decision:
+    """What the controller's replica at `place` does with the request that `flow` carries."""
+    controller = view.replica_at[flow.destination]
+    if not controller.modelled:
+        raise NotModelled(f"requests through the controller {controller.name}")
+    how, request = SEMANTICS[controller.name], flow.request
+    certificate, warnings = certificate_for(view, controller, request) if request.scheme == "https" else (None, [])
+    found, rejected = how.match(view, controller, request)
+    facts = {"controller": controller.name, "certificate": certificate}
+    common = {"layer": "ingress", "place": place, "grain": "request", "flow": flow, "rejected": tuple(rejected)}
+    if isinstance(found, Answered):
+        facts |= {"location": found.location} if found.location else {}
+        told = (*warnings, *found.warnings)
+        return Decision(**common, action="respond", status=found.status, why=found.why, facts=facts, warnings=told)
+    warnings += found.warnings
+    service, port, missing = _backend(view, found)
+    wanted = found.backend.service
+    number = port.port if port else wanted.port.wanted
+    facts["backend"] = {"namespace": found.ingress.namespace, "service": wanted.name, "port": number}
+    if not missing and service.spec.type == "ExternalName":
+        raise NotModelled(f"an Ingress backend of type ExternalName ({service})")
+    onward = how.forwarded(found, request, flow.source)
+    facts["forwarded"] = {"host": onward.host, "path": onward.path, "headers": dict(onward.headers)}
+    where = "{}:{}".format(*found.where) if found.where[0] else "assumed"
+    why = f"{found.why} ({where}) is {wanted.name}:{number}"
+    brief = f"{place.name.rpartition('/')[2]}: {found.brief} ({where}) is {wanted.name}:{number}"
+    source = flow.destination  # the controller opens a connection of its own, from its own address
+    if not missing and how.dials_cluster_ip(found.ingress):
+        to = Flow("TCP", source, service.spec.clusterIP, port.port, onward)
+        candidates = (Candidate(str(service), to.to, place, to),)
+        return Decision(
+            **common,
+            action="forward",
+            why=f"{why}; service-upstream: to the ClusterIP, so kube-proxy's rules pick",
+            candidates=candidates,
+            facts=facts,
+            warnings=tuple(warnings),
+            on_failure=how.ON_FAILURE,
+        )
+    endpoints = [] if missing else of_port(view, service, port)
+    ready = [e for e in endpoints if e.ready]
+    unready = [
+        Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",))
+        for e in endpoints
+        if not e.ready
+    ]
+    common["rejected"] += tuple(unready)
+    if not ready:
+        reason = missing or f"{service} has no ready endpoint"
+        return Decision(
+            **common, action="respond", status=503, why=f"{why}, but {reason}", facts=facts, warnings=tuple(warnings)
+        )
+    candidates = []
+    for e in ready:
+        pod = view.pod_behind(e.ip, e.port)
+        at = Place("pod", f"{pod.namespace}/{pod.name}") if pod else Place("endpoint", e.ip)
+        candidates.append(
+            Candidate(pod.name if pod else e.name or e.ip, e.address, at, Flow("TCP", source, e.ip, e.port, onward))
+        )
+    return Decision(
+        **common,
+        action="forward",
+        why=f"{why}; {how.HOW}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
+        brief=f"{brief}, dialled directly, not through its ClusterIP",
+        candidates=tuple(candidates),
+        balancer=how.BALANCER,
+        state=("ingress", place, found.ingress.namespace, wanted.name, number),
+        on_failure=how.ON_FAILURE,
+        facts=facts,
+        warnings=tuple(warnings),
+    )
+
+
+def _backend(view: Cluster, found: Matched) -> tuple[Service | None, ServicePort | None, str]:
+    """(Service, its port, what is missing of them)."""
+    if found.backend.service is None:
+        raise NotModelled(f"a resource backend ({found.ingress})")
+    name, wanted = found.backend.service.name, found.backend.service.port.wanted
+    service = view.services.get((found.ingress.namespace, name))
+    if service is None:
+        return None, None, f"there is no Service {found.ingress.namespace}/{name}"
+    port = service.port_of(wanted)
+    if port is None:
+        has = ", ".join(f"{p.name} {p.port}".strip() for p in service.spec.ports)
+        return service, None, f"{service} has no port {wanted} (it has {has})"
+    return service, port, ""
+
+
+def covers(host: str, name: str) -> bool:
+    """Whether an Ingress or certificate host (exact, or * for one label) covers `name`."""
+    return host == name or (
+        host.startswith("*.") and host[2:] == name.partition(".")[2] and bool(name.partition(".")[0])
+    )
+
+
+def certificate_for(view: Cluster, controller: Controller, request: Request) -> tuple[str | None, list[str]]:
+    """(the certificate served for the name the client asked for, warnings)."""
+    by_age: tuple[Ingress, ...] = controller.ingresses
+    for exact in (True, False):
+        for ingress in by_age:
+            for tls in ingress.spec.tls:
+                if tls.secretName and any(covers(h, request.host) and (h == request.host) == exact for h in tls.hosts):
+                    name = f"{ingress.namespace}/{tls.secretName}"
+                    missing = (ingress.namespace, tls.secretName) not in view.secrets
+                    told = (
+                        f"the Secret {name} is not in the input; without it a certificate that clients refuse is served"
+                    )
+                    return name, [told] if missing else []
+    own = SEMANTICS[controller.name].DEFAULT_CERTIFICATE
+    told = f"no Ingress has a certificate for {request.host} under tls: " + (
+        f"{own} is served, which clients refuse" if own else "the specification does not say what is served"
+    )
+    return own, [told]

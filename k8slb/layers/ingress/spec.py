@@ -1,0 +1,78 @@
+"""The Ingress specification itself (networking.k8s.io/v1): no product, no annotations.
+
+The most specific host takes the request (exact, then *.name for one label, then any) and keeps it; the longest matching
+path wins, Exact before Prefix; of equal rules the oldest Ingress. Prefix matches path element by path element. The
+specification names no balancer: uniform random is used. ImplementationSpecific is left open by it and taken as Prefix.
+"""
+
+from __future__ import annotations
+
+from ...cluster import Cluster
+from ...controllers import Controller
+from ...decision import OnFailure, Rejected
+from ...objects import HTTPIngressPath, Ingress
+from ...traffic import Request
+from .match import Answered, Matched, Route, by_age, host_in, routes_by_host, with_headers
+
+BALANCER = "spec-random"
+HOW = "picks at random (the specification names no balancer)"
+ON_FAILURE = OnFailure()
+DEFAULT_CERTIFICATE = None
+
+
+def dials_cluster_ip(ingress: Ingress) -> bool:
+    return False
+
+
+def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
+    """The rule that takes `request`, or 404; and the rules of that host that do not."""
+    key = ("routes", controller.name)
+    if key not in view._memo:
+        view._memo[key] = routes_by_host(by_age(controller.ingresses))
+    table = view._memo[key]
+    path = request.path.partition("?")[0]
+    host = host_in(table, request.host)
+    routes = table.get(host, []) if host is not None else []
+    fitting = [r for r in routes if matches(r.path, path)]
+    fitting.sort(key=_precedence, reverse=True)  # stable: of equal rules the oldest stays first
+    rejected = [Rejected(f"{r}", f"does not match {path}", r.ingress, r.at) for r in routes if r not in fitting]
+    if fitting:
+        best = fitting[0]
+        why_not = f"{best} is longer, or as long and Exact, or older"
+        rejected += [Rejected(f"{r}", f"matches {path} too, but {why_not}", r.ingress, r.at) for r in fitting[1:]]
+        why = f"host {host or '(any)'}, path {best}"
+        return Matched(best.ingress, best.at, best.path.backend, why, request.path, f"path {best}"), rejected
+    for ingress in by_age(controller.ingresses):
+        if ingress.spec.defaultBackend:
+            why = f"no rule matches {request.host}{path}, so the defaultBackend"
+            return Matched(
+                ingress, ("spec", "defaultBackend"), ingress.spec.defaultBackend, why, request.path, "defaultBackend"
+            ), rejected
+    told = (
+        f"no path of host {host or '(any)'} matches {path}"
+        if host is not None
+        else f"no rule is for host {request.host}"
+    )
+    return Answered(404, f"{told} and there is no defaultBackend"), rejected
+
+
+def matches(rule: HTTPIngressPath, path: str) -> bool:
+    """Exact: equal to the letter. Prefix: equal element by element, a trailing slash on either side ignored."""
+    if rule.pathType == "Exact":
+        return path == rule.path
+    wanted, given = elements(rule.path), elements(path)
+    return given[: len(wanted)] == wanted
+
+
+def elements(path: str) -> list[str]:
+    return path.strip("/").split("/") if path.strip("/") else []
+
+
+def _precedence(route: Route) -> tuple[int, bool, int]:
+    path = route.path.path
+    return (len(path.rstrip("/")), route.path.pathType == "Exact", len(path))
+
+
+def forwarded(found: Matched, request: Request, client: str) -> Request:
+    """Nothing is rewritten; no header is promised."""
+    return with_headers(request, found.path, {})

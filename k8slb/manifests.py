@@ -1,0 +1,262 @@
+"""YAML and JSON in, objects out; every complaint with file, line, field and what was expected.
+
+`read_objects` takes what a person has: a bundled set's name, a file, a folder, text, or a list of these. It never
+guesses: what is no manifest is skipped and named, what the API server would refuse is an `InputError`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError, printable, shown
+from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, Invalid, Object, Other, decoder
+from .positions import Source
+from .reader import Document, items_of, read
+
+MAX_SIZE = 300_000_000  # bytes of all input together
+_HERE = Path(__file__).parent
+DATA = next((d for d in (_HERE / "data", _HERE.parent / "data") if d.is_dir()), _HERE / "data")
+# a set that needs another beside it: the shop as kubectl would apply it, and what only a model needs
+BESIDE = {"shop": ("shop", "shop-model")}
+_NO_MANIFEST = re.compile(
+    r"(kustomization\.ya?ml|Chart\.ya?ml|values.*\.ya?ml|.*\.schema\.json|package(-lock)?\.json)$"
+)
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """What was read: `objects` in input order, and what a reader must know about the reading."""
+
+    objects: tuple[Object, ...]
+    warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+def bundled() -> list[str]:
+    """Names of the manifest sets that come with k8slb."""
+    return sorted(p.name for p in (DATA / "manifests").glob("*") if p.is_dir())
+
+
+def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int = MAX_SIZE) -> Manifests:
+    """Every object of `what`. Raises InputError (file, line, field, expected)."""
+    skipped: list[str] = []
+    warnings: list[str] = []
+    objects: dict[tuple[str, str, str], Object] = {}
+    budget = [max_size]
+    for source, strict in _sources(what, skipped, budget):
+        for document in read(source):
+            for item in items_of(document):
+                found = _object(item, strict, skipped)
+                if found is None:
+                    continue
+                earlier = objects.pop(found.key, None)
+                if earlier is not None:
+                    warnings.append(
+                        f"{found.origin.file}:{found.origin.line}: {found} stands also at "
+                        f"{earlier.origin.file}:{earlier.origin.line}; the last wins, as with repeated kubectl apply"
+                    )
+                objects[found.key] = found
+    return Manifests(tuple(objects.values()), tuple(warnings), tuple(skipped))
+
+
+# --- where the text comes from ---------------------------------------------------------------------------------------
+
+
+def _sources(what: object, skipped: list[str], budget: list[int]) -> Iterator[tuple[Source, bool]]:
+    """(source, strict) of everything asked for; `strict`: named by the reader, so a non-manifest in it is an error."""
+    if isinstance(what, Source):
+        _within("", len(what.text), what.file, budget)
+        yield what, True
+        return
+    if isinstance(what, bytes):
+        raise InputError("got bytes", expected="a path, a bundled set's name or YAML text")
+    if isinstance(what, (str, os.PathLike)):
+        text = os.fspath(what)
+        if isinstance(what, str) and _looks_like_text(text):
+            yield Source("<text>", _within(text, len(text), "<text>", budget)), True
+            return
+        if text in bundled():
+            for name in BESIDE.get(text, (text,)):
+                yield from _folder(DATA / "manifests" / name, skipped, budget, shown_as=name)
+            return
+        path = Path(text).expanduser()
+        try:
+            is_folder, is_file = path.is_dir(), path.exists()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{shown(text)} is no path: {error}") from None
+        if is_folder:
+            yield from _folder(path, skipped, budget, shown_as=text.rstrip("/"))
+        elif is_file:
+            yield _file(path, text, budget), True
+        else:
+            raise InputError(
+                f"{shown(text)} is neither a file, a folder nor a bundled set",
+                expected="a path, YAML text, or one of: " + ", ".join(bundled()),
+            )
+        return
+    if not isinstance(what, Iterable):
+        raise InputError(
+            f"cannot load {shown(what)}", expected="a path, a bundled set's name, YAML text, or a list of these"
+        )
+    for one in what:
+        yield from _sources(one, skipped, budget)
+
+
+def _looks_like_text(text: str) -> bool:
+    return "\n" in text or text.lstrip().startswith(("{", "[", "apiVersion:", "kind:")) or ": " in text
+
+
+def _folder(folder: Path, skipped: list[str], budget: list[int], shown_as: str) -> Iterator[tuple[Source, bool]]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            label = f"{shown_as}/{path.relative_to(folder)}"
+            if _NO_MANIFEST.fullmatch(name) or path.suffix not in (".yaml", ".yml", ".json"):
+                skipped.append(f"{printable(label)}: no manifest")
+            else:
+                yield _file(path, label, budget), False
+
+
+def _file(path: Path, label: str, budget: list[int]) -> Source:
+    try:
+        size = path.stat().st_size
+        _within("", size, label, budget)
+        raw = path.read_bytes()
+        if not size:  # a pipe (/dev/stdin) tells its size only when read
+            _within("", len(raw), label, budget)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=label) from None
+    return Source(label, text_of(raw, label))
+
+
+def _within(text: str, size: int, label: str, budget: list[int]) -> str:
+    budget[0] -= size
+    if budget[0] < 0:
+        raise InputError(
+            f"is larger than the limit ({size:,} bytes more than is left)",
+            expected="at most 300,000,000 bytes of input; --max-size or max_size= raises it",
+            file=label,
+        )
+    return text
+
+
+def text_of(raw: bytes, label: str) -> str:
+    """Bytes as text: UTF-8, or UTF-16 with its mark. InputError for anything else."""
+    try:
+        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return raw.decode("utf-16")
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError("is not text", expected="YAML or JSON in UTF-8", file=label, line=line) from None
+
+
+# --- one document to one object --------------------------------------------------------------------------------------
+
+
+def _object(document: Document, strict: bool, skipped: list[str]) -> Object | None:
+    raw, origin = document.value, document.origin
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or "kind" not in raw or "apiVersion" not in raw:
+        if not strict:
+            skipped.append(f"{printable(origin.file)}:{origin.line}: no manifest (no kind and apiVersion)")
+            return None
+        if not isinstance(raw, dict):
+            raise InputError(
+                f"is no Kubernetes object but {shown(raw)}",
+                expected="a mapping with apiVersion and kind",
+                file=origin.file,
+                line=origin.line,
+            )
+        missing = "kind" if "kind" not in raw else "apiVersion"
+        raise InputError(
+            "is missing",
+            expected="every object names its apiVersion and kind",
+            file=origin.file,
+            line=origin.line,
+            field=missing,
+        )
+    return decode_mapping(raw, document)
+
+
+def decode_mapping(raw: dict, document: Document) -> Object:
+    """The object that `raw` describes; a complaint names the line in `document`."""
+    origin = document.origin
+    try:
+        return _decoded(raw, document)
+    except Invalid as error:
+        who = _who(raw)
+        raise InputError(
+            f"{error.problem} (in {who})",
+            expected=error.expected,
+            file=origin.file,
+            line=origin.line_of(error.path),
+            field=dotted(error.path),
+        ) from None
+
+
+def _who(raw: dict) -> str:
+    metadata = raw.get("metadata")
+    name = metadata.get("name", "without a name") if isinstance(metadata, dict) else "without a name"
+    return f"{shown(raw['kind'], 40).strip(chr(34))} {shown(name).strip(chr(34))}"
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """("spec", "ports", 0, "port") as spec.ports[0].port."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def _decoded(raw: dict, document: Document) -> Object:
+    for name in ("kind", "apiVersion"):
+        if not isinstance(raw[name], str) or not raw[name]:
+            raise Invalid(f"must be text, not {shown(raw[name])}", "text", (name,))
+    kind, api = raw["kind"], raw["apiVersion"]
+    group, _, version = api.rpartition("/")
+    served, cls = KINDS.get((group, kind), ("", Other))
+    if cls is not Other and version != served:
+        raise Invalid(f"{shown(api)} is not served for {kind}", f"{group}/{served}".lstrip("/"), ("apiVersion",))
+    if kind in REMOVED_GROUPS.get(group, ()):
+        right = next(f"{g}/{v}" for (g, k), (v, _) in KINDS.items() if k == kind)
+        raise Invalid(f"{shown(api)} is no longer served for {kind} (since Kubernetes 1.22)", right, ("apiVersion",))
+    found = decoder(cls)(raw)
+    _complete(found, raw, document)
+    return found
+
+
+def _complete(found: Object, raw: dict, document: Document) -> None:
+    """Fill in what decoding cannot know. The object is new here, so nobody has seen it unfinished."""
+    metadata = found.metadata
+    if found.kind == "KubeProxyConfiguration" and not metadata.name:
+        object.__setattr__(metadata, "name", "kube-proxy")  # a configuration file has no metadata
+    if not metadata.name:
+        raise Invalid("is missing", "every object has a name", ("metadata", "name"))
+    for name in (metadata.name, metadata.namespace):
+        if len(name) > 253 or not name.isprintable() or "/" in name or " " in name:
+            raise Invalid(f"{shown(name)} is not a name", "lower-case letters, digits, - and .", ("metadata", "name"))
+    if not isinstance(found, Other):
+        _check_name(found)
+    if not metadata.namespace and found.kind not in CLUSTER_SCOPED:
+        object.__setattr__(metadata, "namespace", "default")
+    object.__setattr__(found, "raw", raw)
+    object.__setattr__(found, "origin", document.origin)
+
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+
+
+def _check_name(found: Object) -> None:
+    name = found.metadata.name
+    if not _SUBDOMAIN.fullmatch(name) or (found.kind in ("Service", "Namespace") and ("." in name or len(name) > 63)):
+        raise Invalid(f"{shown(name)} is not a valid name", "lower-case letters, digits and -", ("metadata", "name"))
+    for key, text in found.metadata.labels.items():
+        if len(text) > 63 or not _LABEL_VALUE.fullmatch(text):
+            raise Invalid(
+                f"{shown(text)} is not a label value", "at most 63 letters, digits, - _ .", ("metadata", "labels", key)
+            )

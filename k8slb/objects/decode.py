@@ -1,0 +1,233 @@
+"""Plain values to typed ones, with the API server's checks, driven by the types' own annotations."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ..errors import shown
+
+
+class Invalid(ValueError):
+    """A field the API server would refuse: what is wrong, what was expected, and where (`path`, outermost first)."""
+
+    def __init__(self, problem: str, expected: str = "", path: tuple[str | int, ...] = ()):
+        super().__init__(problem)
+        self.problem, self.expected, self.path = problem, expected, path
+
+
+# --- checks of single values -----------------------------------------------------------------------------------------
+
+
+def _matching(pattern: str, what: str, limit: int) -> Callable[[str], None]:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> None:
+        if not (len(text) <= limit and compiled.fullmatch(text)):
+            raise Invalid(f"{shown(text)} is not {what}", f"{what}: lower-case letters, digits, - (at most {limit})")
+
+    return check
+
+
+def within(low: int, high: int) -> Callable[[int], None]:
+    def check(number: int) -> None:
+        if not low <= number <= high:
+            raise Invalid(f"{number} is out of range", f"{low} to {high}")
+
+    return check
+
+
+def address_check(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise Invalid(f"{shown(text)} is not an IP address", "such as 10.0.0.5") from None
+
+
+def _cidr(text: str) -> None:
+    for part in text.split(","):
+        try:
+            ipaddress.ip_network(part.strip(), strict=False)
+        except ValueError:
+            raise Invalid(f"{shown(part)} is not a CIDR", "such as 10.0.0.0/16") from None
+
+
+def _host(text: str) -> None:
+    name = text.removeprefix("*.")
+    if not (
+        len(text) <= 253 and re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name)
+    ):
+        raise Invalid(f"{shown(text)} is not a host name", "a lower-case DNS name, or *.name for one label")
+    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text):
+        raise Invalid(f"{text} is an IP address", "a DNS name")
+
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+Port = Annotated[int, within(1, 65535)]
+Name = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})*", "a DNS subdomain name", 253)]
+Label = Annotated[str, _matching(_LABEL, "a DNS label", 63)]
+PortName = Annotated[str, _matching(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?", "a port name", 15)]
+Host = Annotated[str, _host]
+Address = Annotated[str, address_check]
+CIDR = Annotated[str, _cidr]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+Policy = Literal["Cluster", "Local"]
+Strings = Mapping[str, str]
+Count = Annotated[int, within(0, 10**9)]
+
+
+# --- plain values to objects -----------------------------------------------------------------------------------------
+
+Decode = Callable[[Any], Any]
+_decoders: dict[Any, Decode] = {}
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "a mapping",
+    list: "a list",
+    float: "a number",
+}
+
+
+def _wrong(raw: Any, expected: str) -> Invalid:
+    kind = _NAMES.get(type(raw), "a value")
+    hint = (
+        ', in quotes: "' + str(raw).lower() + '"' if expected == "text" and isinstance(raw, (int, float, bool)) else ""
+    )
+    return Invalid(f"must be {expected}{hint}, not {kind} ({shown(raw)})", expected)
+
+
+def _plain(kind: type) -> Decode:
+    def decode(raw: Any) -> Any:
+        if type(raw) is not kind:
+            raise _wrong(raw, _NAMES[kind])
+        return raw
+
+    return decode
+
+
+def _checked(base: Decode, checks: tuple[Callable[[Any], None], ...]) -> Decode:
+    def decode(raw: Any) -> Any:
+        result = base(raw)
+        if result != "":  # an empty text stands for an absent field throughout the API
+            for check in checks:
+                check(result)
+        return result
+
+    return decode
+
+
+def _one_of(options: tuple[str, ...]) -> Decode:
+    allowed = set(options)
+
+    def decode(raw: Any) -> Any:
+        if not isinstance(raw, str) or raw not in allowed:
+            raise Invalid(f"{shown(raw)} is not known here", "one of " + ", ".join(o for o in options if o))
+        return raw
+
+    return decode
+
+
+def _list_of(item: Decode) -> Decode:
+    def decode(raw: Any) -> Any:
+        if type(raw) is not list:
+            raise _wrong(raw, "a list")
+        out = []
+        for i, one in enumerate(raw):
+            try:
+                out.append(item(one))
+            except Invalid as error:
+                error.path = (i, *error.path)
+                raise
+        return tuple(out)
+
+    return decode
+
+
+def _strings(raw: Any) -> dict[str, str]:
+    if type(raw) is not dict:
+        raise _wrong(raw, "a mapping")
+    for key, text in raw.items():
+        if type(text) is not str:
+            if text is None:
+                return _strings({k: "" if v is None else v for k, v in raw.items()})
+            error = _wrong(text, "text")
+            error.path = (key,)
+            raise error
+    return raw
+
+
+def _either(options: tuple[Any, ...]) -> Decode:
+    """Port | PortName | None: by the type of the plain value."""
+    options = tuple(o for o in options if o is not type(None))
+    if len(options) == 1:
+        return decoder(options[0])
+    number, text = decoder(options[0]), decoder(options[1])
+
+    def decode(raw: Any) -> Any:
+        if type(raw) not in (int, str):
+            raise _wrong(raw, "a port number or a port's name")
+        return text(raw) if type(raw) is str else number(raw)
+
+    return decode
+
+
+def _object(cls: type) -> Decode:
+    hints = get_type_hints(cls, include_extras=True)
+    members = [(f.name, decoder(hints[f.name])) for f in fields(cls) if f.name not in ("raw", "origin")]
+    required = [
+        f.name
+        for f in fields(cls)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in ("raw", "origin")
+    ]
+    check = getattr(cls, "check", None)
+
+    def decode(raw: Any) -> Any:
+        if type(raw) is not dict:
+            raise _wrong(raw, "a mapping")
+        known = {}
+        for name, member in members:
+            given = raw.get(name)
+            if given is not None:  # the API treats null as absent
+                try:
+                    known[name] = member(given)
+                except Invalid as error:
+                    error.path = (name, *error.path)
+                    raise
+        for name in required:
+            if name not in known:
+                raise Invalid("is missing", "", (name,))
+        result = cls(**known)
+        if check:
+            check(result)
+        return result
+
+    return decode
+
+
+def decoder(hint: Any) -> Decode:
+    """The function that turns a plain value into `hint`'s type or raises `Invalid`. Made once per type."""
+    if hint in _decoders:
+        return _decoders[hint]
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        made = _checked(decoder(args[0]), args[1:])
+    elif origin is Literal:
+        made = _one_of(args)
+    elif origin in (Union, UnionType):
+        made = _either(args)
+    elif origin is tuple:
+        made = _list_of(decoder(args[0]))
+    elif hint == Strings:
+        made = _strings
+    elif is_dataclass(hint):
+        made = _object(hint)
+    else:
+        made = _plain(hint)
+    _decoders[hint] = made
+    return made

@@ -1,0 +1,341 @@
+"""The layers in a row: which one a flow meets next, and the walk that follows it.
+
+`walk` follows one request, `shares` all of its possible ways at once. Both see nothing but the layers' decisions, so
+they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from random import Random
+
+from .balancers import balancer
+from .cluster import Cluster
+from .decision import Candidate, Decision, Hop, Place, Timeline
+from .errors import InputError, NotModelled, shown
+from .kubectl import find
+from .layers import cloud_lb, dns, ingress, kube_proxy, pods
+from .objects import Node, Pod, Service
+from .traffic import CLIENT, Flow, flow_of, is_address
+
+MAX_HOPS = 16
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a request sets out: the client's place, the flow, the node it is put on (`via`), and what was assumed."""
+
+    place: Place
+    flow: Flow
+    via: str | None = None
+    assumptions: tuple[str, ...] = ()
+
+
+# --- where it starts -------------------------------------------------------------------------------------------------
+
+
+def start(
+    view: Cluster, url: str, from_: str | None = None, via: str | None = None, method: str = "GET", headers=None
+) -> Start:
+    """The client and its flow for `url`; InputError for a URL, client or node that cannot be."""
+    flow = flow_of(url, method, headers)
+    if via is not None and via not in view.node:
+        raise InputError(f"there is no node {shown(via)}", expected="one of: " + ", ".join(view.node))
+    if from_ is None:
+        service = _service_meant(view, flow.destination)
+        if service is None:
+            return Start(Place("outside", CLIENT), replace(flow, source=CLIENT), via)
+        place, address = Place("pod", f"{service.namespace}/client"), client_address(view)
+        told = (
+            f"asked from a pod assumed in the namespace {service.namespace} on {view.nodes[0].name}, address {address}"
+        )
+        return Start(place, replace(flow, source=address), via, (told,))
+    kind, _, name = str(from_).partition(":")
+    if kind == "external":
+        if name and not is_address(name):
+            raise InputError(
+                f"{shown(name)} is not an IP address", expected="from external:IP, such as external:198.51.100.10"
+            )
+        return Start(Place("outside", name or CLIENT), replace(flow, source=name or CLIENT), via)
+    if kind == "node":
+        if name not in view.node:
+            raise InputError(f"there is no node {shown(name)}", expected="one of: " + ", ".join(view.node))
+        return Start(Place("node", name), replace(flow, source=view.node[name].address), via)
+    if kind == "pod":
+        pod: Pod = find(name, view.pods, "pod")
+        if not pod.status.podIP:
+            raise InputError(f"{pod} has no address yet", expected="a running pod")
+        return Start(Place("pod", f"{pod.namespace}/{pod.name}"), replace(flow, source=pod.status.podIP), via)
+    raise InputError(f"{shown(from_)} is no client", expected="external, external:IP, node:NAME or pod:NAMESPACE/NAME")
+
+
+def _service_meant(view: Cluster, name: str) -> Service | None:
+    if is_address(name) or name in view.hosts:
+        return None
+    named = view.services_named.get(name, [])
+    if len(named) > 1:
+        several = ", ".join(f"{s.name}.{s.namespace}" for s in named)
+        raise InputError(
+            f"{shown(name)} is a Service in several namespaces", expected=f"one of {several}, or a client (from)"
+        )
+    return named[0] if named else dns.service_named(view, name, "default")
+
+
+def client_address(view: Cluster) -> str:
+    """An address in the pods' network that no pod has, for a client pod that the model adds."""
+    network = ipaddress.ip_network(view.running.cluster_cidr or "10.0.0.0/16", strict=False)
+    free = (str(network[i]) for i in range(min(4, network.num_addresses - 1), network.num_addresses))
+    return next((a for a in free if a not in view.pod_at), str(network[0]))
+
+
+# --- what comes next -------------------------------------------------------------------------------------------------
+
+
+def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None, now: float = 0.0) -> Decision:
+    """The next layer's decision for a flow that is at `place`."""
+    view = timeline.seen_by(place, now)
+    destination = flow.destination
+    if not is_address(destination) and destination not in view.balancer_at:
+        return dns.decide(view, flow, place, now)
+    if via is not None:
+        place, flow = Place("node", via), _put_on(view, flow, via)
+        view = timeline.seen_by(place, now)
+    behind = view.pod_behind(flow.destination, flow.port)
+    if place.kind == "endpoint" or (behind and place == Place("pod", f"{behind.namespace}/{behind.name}")):
+        return _arrived(view, flow, place, now)
+    inside = place.kind != "outside"
+    at = _rules_of(view, flow, place) if inside or flow.destination in view.node_at else None
+    if at is not None:
+        return kube_proxy.decide(timeline.seen_by(at, now), flow, at, now)
+    if flow.destination in view.balancer_at:
+        return cloud_lb.decide(view, flow, Place("cloud-lb", flow.destination), now)
+    if behind and (inside or flow.destination in view.node_at):
+        return _arrived(view, flow, Place("pod", f"{behind.namespace}/{behind.name}"), now)
+    return _nowhere(view, flow, place, inside)
+
+
+def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
+    """The flow as it arrives at a node: a load balancer's address without rules of its own becomes the node port."""
+    service = view.balancer_at.get(flow.destination)
+    if service is None or view.door(flow.destination, flow.port, flow.protocol):
+        return flow
+    port = next((p for p in service.spec.ports if p.port == flow.port and p.nodePort), None)
+    return replace(flow, destination=view.node[via].address, port=port.nodePort) if port else flow
+
+
+def _arrived(view: Cluster, flow: Flow, place: Place, now: float) -> Decision:
+    if flow.request and flow.destination in view.replica_at:
+        return ingress.decide(view, flow, place, now)
+    return pods.decide(view, flow, place, now)
+
+
+def _rules_of(view: Cluster, flow: Flow, place: Place) -> Place | None:
+    """The node whose kube-proxy rules the packet meets, if its destination is one of theirs."""
+    if flow.destination in view.node_at:
+        if view.door(flow.destination, flow.port, flow.protocol) or not view.pod_behind(flow.destination, flow.port):
+            return Place("node", view.node_at[flow.destination].name)
+        return None
+    if view.door(flow.destination, flow.port, flow.protocol) or flow.destination in view.cluster_ips:
+        return Place("node", _node_of(view, place).name)
+    return None
+
+
+def _node_of(view: Cluster, place: Place) -> Node:
+    """The node on which something happens; a client pod that the model added is on the first."""
+    if place.kind == "node":
+        return view.node[place.name]
+    namespace, _, name = place.name.partition("/")
+    pod = view.pod_named.get((namespace, name))
+    return view.node.get(pod.spec.nodeName, view.nodes[0]) if pod else view.nodes[0]
+
+
+def _nowhere(view: Cluster, flow: Flow, place: Place, inside: bool) -> Decision:
+    common = {"layer": "network", "place": place, "grain": "connection", "flow": flow, "action": "drop"}
+    if flow.destination in view.cluster_ips:
+        return Decision(
+            **common, why=f"{flow.destination} is a ClusterIP: no network outside the nodes has a way to it"
+        )
+    if flow.destination in view.pod_at:
+        return Decision(
+            **common, why=f"{flow.destination} is a pod's address: no network outside the cluster has a way to it"
+        )
+    service = next((s for s in view.services.values() if flow.destination in s.spec.externalIPs), None)
+    if service is not None:
+        told = f"which node the externalIP {flow.destination} of {service} reaches is up to your network: name it (via)"
+        return Decision(**common, why=told)
+    who = "the cluster" if inside else "the client"
+    return Decision(**common, why=f"nothing in the input has the address {flow.destination}, so {who} gets no answer")
+
+
+# --- one request -----------------------------------------------------------------------------------------------------
+
+
+def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> list[Hop]:
+    """One request's way, hop by hop, with the picks that `seed` gives."""
+    rng, memory, hops = Random(seed), {}, []
+    place, flow, via = begin.place, begin.flow, begin.via
+    tried: list[Candidate] = []
+    while True:
+        decision = decide(timeline, place, flow, via, now)
+        if decision.layer != "dns":
+            via = None
+        if len(hops) >= MAX_HOPS:
+            decision = in_circles(decision)
+        if decision.action == "forward":
+            chosen = _pick(decision, tried, rng, memory, now)
+            hops.append(Hop(decision, chosen))
+            place, flow = chosen.place, chosen.flow
+            continue
+        hops.append(Hop(decision))
+        proxy = next((h for h in reversed(hops) if h.decision.on_failure), None)
+        if decision.action not in ("reject", "drop") or proxy is None:
+            return hops
+        tried.append(proxy.chosen)
+        if len(tried) < min(proxy.decision.on_failure.tries, len(proxy.decision.candidates)):
+            again = _pick(proxy.decision, tried, rng, memory, now)
+            hops.append(Hop(replace(proxy.decision, why=f"{decision.why}; tries the next"), again))
+            place, flow = again.place, again.flow
+            continue
+        hops.append(Hop(gave_up(proxy.decision, decision, len(tried))))
+        return hops
+
+
+def _pick(decision: Decision, tried: list[Candidate], rng: Random, memory: dict, now: float) -> Candidate:
+    left = [c for c in decision.candidates if c not in tried]
+    if len(left) == 1 or decision.balancer is None:
+        return left[0]
+    state = memory.setdefault(decision.state, {})
+    index = balancer(decision.balancer).pick([c.weight for c in left], state, rng, decision.flow.source, now)
+    return left[index]
+
+
+def in_circles(decision: Decision) -> Decision:
+    """A request that comes back to where it was, such as an Ingress whose backend is its own controller."""
+    return replace(
+        decision,
+        action="drop",
+        candidates=(),
+        balancer=None,
+        why=f"still no pod after {MAX_HOPS} hops: it goes in circles",
+    )
+
+
+def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
+    """The status a proxy answers with when what it dialled refused or stayed silent."""
+    status = proxy.on_failure.refused if failed.action == "reject" else proxy.on_failure.timed_out
+    word = "was refused" if failed.action == "reject" else "timed out"
+    count = f" (tried {tries} pods)" if tries > 1 else ""
+    return replace(
+        proxy,
+        action="respond",
+        status=status,
+        candidates=(),
+        rejected=(),
+        balancer=None,
+        on_failure=None,
+        why=f"the connection to the pod {word}{count}, so the controller answers {status}",
+    )
+
+
+# --- all ways at once ------------------------------------------------------------------------------------------------
+
+Outcome = tuple[str, str]  # ("pod", "ip:port"), ("answered", "404") or ("lost", "reject" | "drop" | "unresolved")
+
+
+def shares(timeline: Timeline, begin: Start) -> dict[Outcome, Fraction]:
+    """The exact probability of everything that can become of the request.
+
+    Raises NotModelled where a balancer's shares depend on load or on what is remembered.
+    """
+    known: dict[tuple[Place, Flow], dict[Outcome, Fraction]] = {}
+    return dict(_spread(timeline, begin.place, begin.flow, begin.via, known, 0))
+
+
+def _spread(
+    timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int
+) -> dict[Outcome, Fraction]:
+    if (place, flow) in known:
+        return known[place, flow]
+    decision = decide(timeline, place, flow, via)
+    if depth >= MAX_HOPS:
+        decision = in_circles(decision)
+    if decision.action != "forward":
+        return {outcome_of(decision): Fraction(1)}
+    onward = via if decision.layer == "dns" else None
+    ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1) for c in decision.candidates]
+    chosen = zip(exact_shares(decision), ways, strict=True)
+    if decision.on_failure and any(kind == "lost" for way in ways for kind, _ in way):
+        chosen = _after_failures(decision, ways)
+    result: Counter[Outcome] = Counter()
+    for share, way in chosen:
+        for outcome, probability in way.items():
+            result[outcome] += share * probability
+    known[place, flow] = dict(result)
+    return known[place, flow]
+
+
+def exact_shares(decision: Decision) -> list[Fraction]:
+    """Each candidate's exact share; NotModelled where it depends on load."""
+    if decision.balancer is None or len(decision.candidates) == 1:
+        return [Fraction(1)] * len(decision.candidates)
+    policy = balancer(decision.balancer)
+    if policy.exact is None:
+        raise NotModelled(f"exact shares of {policy.name}: they depend on load; use send")
+    return policy.exact([c.weight for c in decision.candidates])
+
+
+def outcome_of(decision: Decision) -> Outcome:
+    """What a final decision means for the client."""
+    if decision.action == "respond":
+        return ("pod", decision.flow.to) if decision.layer == "pods" else ("answered", str(decision.status))
+    return ("lost", decision.action)
+
+
+def _after_failures(
+    decision: Decision, ways: list[dict[Outcome, Fraction]]
+) -> list[tuple[Fraction, dict[Outcome, Fraction]]]:
+    """(share, what it comes to) of the first choices, once the proxy has tried the next peers or given up."""
+    tries = min(decision.on_failure.tries, len(ways))
+    if tries == 1:
+        return [(share, _retried(decision, [way])) for share, way in zip(exact_shares(decision), ways, strict=True)]
+    if balancer(decision.balancer).cycle == 0:
+        raise NotModelled(f"exact shares of retries under {decision.balancer}; use send")
+    firsts = _firsts(ways, tries)
+    attempts = ([ways[(i + k) % len(ways)] for k in range(tries)] for i in firsts)
+    return [(Fraction(1, len(firsts)), _retried(decision, tried)) for tried in attempts]
+
+
+def _retried(decision: Decision, attempts: Iterable[dict[Outcome, Fraction]]) -> dict[Outcome, Fraction]:
+    result: Counter[Outcome] = Counter()
+    left, last = Fraction(1), "reject"
+    for way in attempts:
+        for (kind, what), probability in way.items():
+            if kind == "lost":
+                last = what
+            else:
+                result[kind, what] += left * probability
+        left *= sum((p for (kind, _), p in way.items() if kind == "lost"), Fraction(0))
+    failure = decision.on_failure
+    result["answered", str(failure.refused if last == "reject" else failure.timed_out)] += left
+    return {outcome: p for outcome, p in result.items() if p}
+
+
+def _firsts(ways: list[dict[Outcome, Fraction]], tries: int) -> list[int]:
+    """The first picks of a whole period of round robin, where a failed try uses up a turn as well."""
+    lost = [any(kind == "lost" for kind, _ in way) for way in ways]
+    at, firsts = 0, []
+    for request in range(3 * len(ways)):
+        if request == 2 * len(ways):  # by now it repeats
+            begin, firsts = at, []
+        elif request > 2 * len(ways) and at == begin:
+            break
+        firsts.append(at)
+        for _ in range(tries):
+            at = (at + 1) % len(ways)
+            if not lost[at - 1]:
+                break
+    return firsts

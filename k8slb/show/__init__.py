@@ -1,0 +1,1 @@
+"""Pictures, tables and panels, all drawn from the same decisions."""

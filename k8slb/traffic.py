@@ -1,0 +1,108 @@
+"""Who asks for what: a request, the flow that carries it, and the client it comes from."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .errors import InputError, shown
+
+CLIENT = "198.51.100.10"  # a client outside, from the addresses reserved for documentation (RFC 5737)
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an HTTP client asks. `path` holds the query string too; `headers` are (lower-case name, value) pairs."""
+
+    scheme: str
+    host: str
+    path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A connection on its way: addresses as they stand at this point, and the request it carries (None for tcp, udp).
+
+    `destination` is a name until DNS has answered. The source port is any of the client's; nothing here depends on it.
+    """
+
+    protocol: str
+    source: str
+    destination: str
+    port: int
+    request: Request | None = None
+
+    @property
+    def to(self) -> str:
+        return f"{self.destination}:{self.port}"
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,30}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Flow:
+    """The flow that asks for `url` (http, https, tcp or udp), its source still open. InputError for what is no URL."""
+    if not isinstance(url, str) or len(url) > 8192 or any(ch.isspace() or not ch.isprintable() for ch in url):
+        raise InputError(
+            f"{shown(url)} is no URL", expected="such as http://order-service/ without spaces, at most 8,192 characters"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InputError(f"{shown(url)} is no URL: {error}", expected="such as http://order-service:80/") from None
+    if parts.scheme not in ("http", "https", "tcp", "udp") or not parts.hostname:
+        raise InputError(
+            f"{shown(url)} is no URL that k8slb can follow", expected="http://, https://, tcp:// or udp:// and a host"
+        )
+    host = parts.hostname.lower()
+    if port == 0:
+        raise InputError(f"{shown(url)}: port 0 is out of range", expected="1 to 65535")
+    if ":" in host:
+        raise InputError(f"{shown(url)}: IPv6 is not modelled", expected="an IPv4 address or a name")
+    port = port or PORTS.get(parts.scheme)
+    if port is None:
+        raise InputError(f"{shown(url)} names no port", expected=f"{parts.scheme}://{host}:PORT")
+    if parts.scheme in ("tcp", "udp"):
+        return Flow(parts.scheme.upper(), "", host, port)
+    if not _METHOD.fullmatch(str(method)):
+        raise InputError(f"{shown(method)} is no HTTP method", expected="such as GET or POST")
+    given = _headers(headers or {})
+    named = dict(given).get("host", parts.netloc.rpartition("@")[2])
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    request = Request(parts.scheme, host_of(named), path, method, tuple(h for h in given if h[0] != "host"))
+    return Flow("TCP", "", host, port, request)
+
+
+def _headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    if not isinstance(headers, Mapping):
+        raise InputError(
+            f"{shown(headers)} is no mapping of headers", expected='such as {"Host": "myshop.example.com"}'
+        )
+    for key, value in headers.items():
+        if not (isinstance(key, str) and _HEADER.fullmatch(key) and isinstance(value, str) and value.isprintable()):
+            raise InputError(f"{shown(key)}: {shown(value)} is no header", expected="a name and a value on one line")
+    return [(key.lower(), value) for key, value in headers.items()]
+
+
+def host_of(named: str) -> str:
+    """A Host header without its port, in lower case."""
+    return named.lower().rsplit(":", 1)[0] if re.search(r":\d+$", named) else named.lower()
