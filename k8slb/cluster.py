@@ -140,6 +140,12 @@ class Cluster:
         own = self.pod_at.get(address)
         return own or next((p for p in self._host_pods.get(address, ()) if port in p.host_ports), None)
 
+    def pod_name(self, address: str) -> str:
+        """The name of the pod behind "ip:port", "" for none."""
+        ip, _, port = address.rpartition(":")
+        pod = self.pod_behind(ip, int(port)) if port.isdigit() else None
+        return pod.name if pod else ""
+
     @property
     def services(self) -> dict[tuple[str, str], Service]:
         return self.running.services

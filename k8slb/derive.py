@@ -109,9 +109,10 @@ def _assumed_controllers(objects: Sequence[Object], running: Running) -> list[Ob
             continue
         for raw in controller_objects(controller, names[0] if names else ""):
             added.append(decoder(Workload if raw["kind"] == "Deployment" else Service)(raw))
+        front = added[-1]
         running.assumptions.append(
-            f"no pods of the controller {controller} in the input: one replica, "
-            f"{added[-1].namespace}/{added[-1].name}-1, behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
+            f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, behind "
+            "a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
         )
     return added
 

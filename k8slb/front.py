@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from . import kubectl, path
+from .answers.shares import Shares
+from .answers.summary import summary
 from .answers.trace import Trace, trace
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
-from .errors import InputError, printable
+from .errors import printable
 from .manifests import MAX_SIZE, read_objects
 
 
@@ -79,7 +80,13 @@ class Cluster(BareCluster):
 
         begin = path.start(self, url, from_, via, method, headers)
         run = engine.send(self.timeline, begin, requests, connections, rate, duration, seed)
-        return Outcome(url, run, lambda: Shares(path.shares(self.timeline, begin)), _PodNames(self))
+        return Outcome(url, run, lambda: Shares(path.shares(self.timeline, begin)), self.pod_name)
+
+    def panel(self, url: str, workload: str):
+        """Controls for the replicas of `workload` and the nodes, and the shares of `url` that follow them."""
+        from .show.panels import Panel  # loads ipywidgets
+
+        return Panel(self, url, workload)
 
     def get(self, kind: str):
         """The objects of a kind as a table, as kubectl get shows them; "all" kinds are plural or singular."""
@@ -108,61 +115,3 @@ class Cluster(BareCluster):
         from .show.diagrams import cluster_picture  # loads graphviz
 
         return cluster_picture(self)._repr_mimebundle_()
-
-
-class Shares(dict):
-    """{"ip:port": Fraction} of the requests that pods answer; `answered` {status: Fraction}, `lost` a Fraction."""
-
-    def __init__(self, outcomes: Mapping[tuple[str, str], Fraction]):
-        super().__init__({what: p for (kind, what), p in sorted(outcomes.items()) if kind == "pod"})
-        self.answered = {what: p for (kind, what), p in sorted(outcomes.items()) if kind == "answered"}
-        self.lost = sum((p for (kind, _), p in outcomes.items() if kind == "lost"), Fraction(0))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The documented JSON: fractions as text."""
-        return {
-            "shares": {k: str(v) for k, v in self.items()},
-            "answered": {k: str(v) for k, v in self.answered.items()},
-            "lost": str(self.lost),
-        }
-
-    def __str__(self) -> str:
-        rows = [(k, v) for k, v in self.items()] + [(f"answered {k}", v) for k, v in self.answered.items()]
-        rows += [("lost", self.lost)] if self.lost else []
-        return "\n".join(f"{name:<24} {share!s:>8}  {float(share):.1%}" for name, share in rows)
-
-
-class _PodNames(dict):
-    """Pods' names by "ip:port", looked up when asked for."""
-
-    def __init__(self, cluster: BareCluster):
-        self.cluster = cluster
-
-    def get(self, address: str, default: str = "") -> str:
-        ip, _, port = address.rpartition(":")
-        pod = self.cluster.pod_behind(ip, int(port)) if port.isdigit() else None
-        return pod.name if pod else default
-
-
-def summary(cluster: BareCluster) -> str:
-    """A cluster in a few lines: what is in it, kube-proxy's mode, and how much was assumed."""
-    services = list(cluster.services.values())
-    lines = [
-        f"{len(cluster.nodes)} nodes, {len(cluster.pods)} pods, {len(services)} Services, "
-        f"{len(cluster.served)} Ingresses; kube-proxy mode {cluster.mode}"
-    ]
-    for service in services[:12]:
-        spec = service.spec
-        ports = ", ".join(f"{p.port}->{p.target}" for p in spec.ports)
-        count = sum(1 for s in cluster.slices(service) for e in s.endpoints if e.conditions.ready is not False)
-        lines.append(f"  {service.namespace}/{service.name}  {spec.type} {spec.clusterIP}  {ports}  {count} ready")
-    lines += [f"  ... and {len(services) - 12} more Services"] if len(services) > 12 else []
-    aside = sorted({o.kind for o in cluster.objects if type(o).__name__ == "Other"})
-    lines += [f"kept aside, not modelled: {', '.join(aside)}"] if aside else []
-    lines += [f"warning: {w}" for w in cluster.warnings]
-    lines += [f"skipped: {s}" for s in cluster.manifests.skipped]
-    lines += [f"{len(cluster.assumptions)} assumptions: .assumptions"] if cluster.assumptions else []
-    return "\n".join(lines)
-
-
-__all__ = ["Cluster", "InputError", "Shares", "load", "summary"]

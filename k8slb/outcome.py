@@ -22,8 +22,8 @@ class Outcome:
     ones with the spread that chance alone gives.
     """
 
-    def __init__(self, url: str, run: Run, exact: Callable[[], Mapping[str, Fraction]], names: Mapping[str, str]):
-        self.url, self.run, self.names = url, run, names
+    def __init__(self, url: str, run: Run, exact: Callable[[], Mapping[str, Fraction]], name_of: Callable[[str], str]):
+        self.url, self.run, self.name_of = url, run, name_of
         self._exact = exact
 
     @property
@@ -147,7 +147,7 @@ class Outcome:
         lines = [self.sentence]
         for pod, count, share, exact in self.rows:
             told = f"  exact {exact:6.1%}" if exact is not None else ""
-            lines.append(f"  {self.names.get(pod, ''):<24} {pod:<18} {count:>10,}  {share:6.1%}{told}")
+            lines.append(f"  {self.name_of(pod):<24} {pod:<18} {count:>10,}  {share:6.1%}{told}")
         if self.rows and self.run.counters:
             lines.append(f"  expected spread: ±{self.spread[0]:.1%} ({self.spread[1]})")
         return printable("\n".join(lines))
@@ -158,7 +158,8 @@ class Outcome:
         """The pods' shares as bars, the exact shares as marks, the spread of chance as whiskers."""
         from .show.plots import shares_picture
 
-        return shares_picture(self)
+        rows = [(f"{self.name_of(pod)} {pod}".strip(), *numbers) for pod, *numbers in self.rows]
+        return shares_picture(rows, self.spread[0], self.sentence, str(self).partition("\n")[2])
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import graphviz
 
+from ..answers.summary import summary
 from ..cluster import Cluster
 from ..endpoints import of_port
-from ..front import summary
 from . import dot
 from .picture import Picture
 
@@ -47,7 +47,7 @@ def cluster_graph(cluster: Cluster) -> graphviz.Digraph:
     services = list(cluster.services.values())[:MOST]
     drawn = {p.status.podIP: _pod(p) for p in pods if p.status.podIP}
     for service in services:
-        ports = ", ".join(f"{p.port} → {p.target}" for p in service.spec.ports)
+        ports = ", ".join(f"{p.port} to {p.target}" for p in service.spec.ports)
         graph.node(
             _service(service),
             _label(f"Service {service.name}", f"{service.spec.clusterIP} : {ports}"),

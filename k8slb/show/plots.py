@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..outcome import Outcome
 from .picture import Picture
 
 # petroff10, made to be told apart by colour-blind readers (Petroff 2021)
@@ -20,41 +21,41 @@ def png_of(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-def shares_picture(outcome: Outcome) -> Picture:
+Row = tuple[str, int, float, float | None]  # (pod, requests, share, exact share)
+
+
+def shares_picture(rows: Sequence[Row], spread: float, sentence: str, table: str) -> Picture:
     """A bar a pod: its share of the requests; a mark for its exact share; whiskers for the spread of chance."""
-    rows = outcome.rows[:MOST_BARS]
-    figure = Figure(figsize=(7.2, max(1.8, 0.36 * len(rows) + 1.2)), layout="constrained")
-    axes = figure.subplots()
-    places = range(len(rows))
-    axes.barh(places, [share for _, _, share, _ in rows], color=PALETTE[0], height=0.6, label="sampled")
-    exact = [(i, share) for i, (_, _, _, share) in enumerate(rows) if share is not None]
+    drawn = rows[:MOST_BARS]
+    figure, axes = _bars([(name, share) for name, _, share, _ in drawn], sentence, "share of the requests", "sampled")
+    exact = [(i, share) for i, (_, _, _, share) in enumerate(drawn) if share is not None]
     if exact:
         at, shares = zip(*exact, strict=True)
-        axes.errorbar(
-            shares,
-            at,
-            xerr=outcome.spread[0],
-            fmt="D",
-            color="#1a1a1a",
-            markersize=5,
-            capsize=4,
-            label="exact, and the spread of chance",
-        )
-    axes.set_yticks(places, [f"{outcome.names.get(pod, '')} {pod}".strip() for pod, *_ in rows])
-    axes.invert_yaxis()
-    axes.set_xlim(
-        0, max([0.01, *(share for _, _, share, _ in rows), *(s + outcome.spread[0] for _, s in exact)]) * 1.15
-    )
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
-    axes.set_xlabel("share of the requests")
-    axes.set_title(outcome.sentence, fontsize=9, loc="left", wrap=True)
-    for i, (_, count, share, _) in enumerate(rows):
+        label = "exact, and the spread of chance"
+        axes.errorbar(shares, at, xerr=spread, fmt="D", color="#1a1a1a", markersize=5, capsize=4, label=label)
+    axes.set_xlim(0, max([0.01, *(r[2] for r in drawn), *(s + spread for _, s in exact)]) * 1.15)
+    for i, (_, count, share, _) in enumerate(drawn):
         axes.annotate(f" {count:,}", (share, i - 0.02), va="bottom", fontsize=8)
-    if rows:
+    if drawn:
         figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    more = len(rows) - len(drawn)
+    return Picture(png_of(figure), sentence, table + (f"\n  ({more} more pods are not drawn)" if more > 0 else ""))
+
+
+def bars_picture(rows: Sequence[tuple[str, float]], sentence: str) -> Picture:
+    """A bar a row, with its share: what a panel shows where nothing can be moved."""
+    figure, _ = _bars(rows, sentence, "share of new connections", "exact")
+    return Picture(png_of(figure), sentence, "\n".join(f"  {name:<32} {share:.1%}" for name, share in rows))
+
+
+def _bars(rows: Sequence[tuple[str, float]], sentence: str, what: str, label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, max(1.8, 0.36 * len(rows) + 1.2)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(rows)), [share for _, share in rows], color=PALETTE[0], height=0.6, label=label)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    axes.set_xlabel(what)
+    axes.set_title(sentence, fontsize=9, loc="left", wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
-    table = str(outcome).partition("\n")[2]
-    more = len(outcome.rows) - len(rows)
-    return Picture(
-        png_of(figure), outcome.sentence, table + (f"\n  ({more} more pods are not drawn)" if more > 0 else "")
-    )
+    return figure, axes

@@ -1,0 +1,29 @@
+"""Exact shares, told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+
+class Shares(dict):
+    """{"ip:port": Fraction} of the requests that pods answer; `answered` {status: Fraction}, `lost` a Fraction."""
+
+    def __init__(self, outcomes: Mapping[tuple[str, str], Fraction]):
+        super().__init__({what: p for (kind, what), p in sorted(outcomes.items()) if kind == "pod"})
+        self.answered = {what: p for (kind, what), p in sorted(outcomes.items()) if kind == "answered"}
+        self.lost = sum((p for (kind, _), p in outcomes.items() if kind == "lost"), Fraction(0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented JSON: fractions as text."""
+        return {
+            "shares": {k: str(v) for k, v in self.items()},
+            "answered": {k: str(v) for k, v in self.answered.items()},
+            "lost": str(self.lost),
+        }
+
+    def __str__(self) -> str:
+        rows = [(k, v) for k, v in self.items()] + [(f"answered {k}", v) for k, v in self.answered.items()]
+        rows += [("lost", self.lost)] if self.lost else []
+        return "\n".join(f"{name:<24} {share!s:>8}  {float(share):.1%}" for name, share in rows)

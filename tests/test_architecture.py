@@ -1,0 +1,103 @@
+"""The house: imports go down only, files stay small, heavy libraries load only when used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "k8slb"
+# From the ground up; a module may import what stands before it. ARCHITECTURE.md shows the same order.
+FLOORS = [
+    "errors",
+    "positions",
+    "reader",
+    "objects",
+    "manifests",
+    "controllers",
+    "scheduling",
+    "derive",
+    "cluster",
+    "kubectl",
+    "traffic",
+    "endpoints",
+    "decision",
+    "balancers",
+    "layers",
+    "path",
+    "answers",
+    "show",
+    "engine",
+    "outcome",
+    "front",
+    "course",
+    "cli",
+    "__main__",
+]
+HEAVY = ("numpy", "pandas", "matplotlib", "ipywidgets", "graphviz")
+
+
+def modules():
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        yield name, file, ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(name: str, file: Path, tree: ast.AST):
+    """(module of this package, line, inside a function) for every import."""
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    inside = {id(n) for f in functions for n in ast.walk(f)}
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            full = base + (node.module.split(".") if node.module else [])
+            for target in [full] if node.module else [[*full, a.name] for a in node.names]:
+                yield ".".join(target), node.lineno, id(node) in inside
+
+
+def floor(module: str) -> int:
+    return FLOORS.index(module.split(".")[0])
+
+
+def test_imports_go_down_only():
+    wrong = []
+    for name, file, tree in modules():
+        if name == "__init__":
+            continue
+        for target, line, _ in imports(name, file, tree):
+            if target == "__version__":
+                continue
+            same_room = target.split(".")[0] == name.split(".")[0]
+            if not same_room and floor(target) >= floor(name):
+                wrong.append(f"{name}:{line} imports {target}")
+    assert not wrong
+
+
+def test_layers_do_not_know_each_other():
+    for name, file, tree in modules():
+        room = name.split(".")
+        if room[0] == "layers" and len(room) > 1:
+            for target, line, _ in imports(name, file, tree):
+                other = target.split(".")
+                assert other[0] != "layers" or other[1] == room[1], f"{name}:{line} imports {target}"
+
+
+def test_imports_inside_functions_load_something_heavy():
+    """Only what opens a room with numpy, matplotlib or ipywidgets in it imports late."""
+    late = {(n, t) for n, f, tree in modules() for t, _, inside in imports(n, f, tree) if inside}
+    assert {n for n, _ in late} <= {"front", "outcome"}
+    assert {t.split(".")[0] for _, t in late} <= {"engine", "outcome", "show"}
+
+
+def test_a_trace_and_shares_load_nothing_heavy():
+    code = (
+        "import sys, k8slb; s = k8slb.load('shop'); s.trace('http://order-service'); s.shares('http://order-service');"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_files_and_package_stay_small():
+    lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file, _ in modules()}
+    assert max(lines.values()) < 400, {n: k for n, k in lines.items() if k >= 400}
+    assert sum(lines.values()) < 10_000
