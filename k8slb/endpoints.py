@@ -87,7 +87,10 @@ def reachable_from_outside(service: Service) -> bool:
 
 
 def eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> Eligible:
-    """The CLUSTER and LOCAL sets of a Service port as `node` sees them; terminating endpoints only as a last resort."""
+    """The CLUSTER and LOCAL sets of a Service port as `node` sees them; terminating endpoints only as a last resort.
+
+    A set that none of the Service's policies asks for is empty.
+    """
     key = ("eligible", service.namespace, service.name, port.name, port.protocol, node)
     if key not in view._memo:
         view._memo[key] = _eligible(of_port(view, service, port), service, view, node)
@@ -99,8 +102,11 @@ def _eligible(endpoints: tuple[Endpoint, ...], service: Service, view: Cluster, 
     ready = [e for e in endpoints if e.ready]
     near, reason = _near(ready, node, zone)
     draining = [e for e in endpoints if not e.ready and e.serving and e.terminating]
-    in_cluster = near or draining
-    here = [e for e in ready if e.node == node] or [e for e in draining if e.node == node]
+    in_cluster, here = near or draining, []
+    if service.spec.internalTrafficPolicy == "Local" and not reachable_from_outside(service):
+        in_cluster, reason = [], f"not on {node}"
+    if uses_local(service):
+        here = [e for e in ready if e.node == node] or [e for e in draining if e.node == node]
     has_any = bool(in_cluster) or (uses_local(service) and bool(ready or draining))
     chosen = set(in_cluster)
     rejected = []

@@ -46,7 +46,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         **common,
         action="forward",
         why=f"the load balancer of {service}: one of {len(candidates)} nodes by a hash of the connection; {how}",
-        brief=f"{flow.destination}, by a hash of the connection",
+        brief=(flow.destination, ", by a hash of the connection"),
         candidates=tuple(candidates),
         rejected=tuple(rejected),
         balancer="cloud-lb-flow-hash" if len(candidates) > 1 else None,
@@ -59,6 +59,8 @@ def _unfit(view: Cluster, service: Service, port: ServicePort, node: Node) -> st
         return f"labelled {EXCLUDED}"
     if not node.ready:
         return "its Ready condition is not True"
+    if any(t.key == "ToBeDeletedByClusterAutoscaler" for t in node.spec.taints):
+        return "its kube-proxy's healthz answers 503: the node is about to be deleted"
     if service.spec.externalTrafficPolicy == "Local":
         here = [e for e in eligible(view, service, port, node.name).local if e.ready]
         if not here:

@@ -14,11 +14,12 @@ from ..controllers import Controller
 from ..decision import Candidate, Decision, Place, Rejected
 from ..endpoints import of_port
 from ..errors import NotModelled
-from ..objects import Ingress, Service
+from ..objects import Ingress, Pod, Service
 from ..traffic import Flow
 
 DOMAIN = "cluster.local"
 NDOTS = 5
+MAX_ALIASES = 8  # resolvers give up on longer chains, and on circles
 
 
 def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decision:
@@ -32,18 +33,22 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         if answer is None:
             asked.append(Rejected(name, "NXDOMAIN: no such Service"))
             continue
-        if isinstance(answer, str):  # a CNAME: the name goes on as another
-            cname = replace(flow, destination=answer)
-            return _outside(
-                view, cname, place, f"{name} is an alias (ExternalName) of {answer}", tuple(asked), arrived=flow
-            )
+        aliases = []
+        while isinstance(answer, str) and len(aliases) < MAX_ALIASES:  # a CNAME: the name goes on as another
+            aliases.append(answer)
+            answer = _lookup(view, answer, flow, place)
+        if answer is None or isinstance(answer, str):
+            cname = replace(flow, destination=aliases[-1])
+            alias = f"{name} is an alias (ExternalName) of " + ", of ".join(dict.fromkeys(aliases))
+            return _outside(view, cname, place, alias, tuple(asked), arrived=flow)
         what, candidates = answer
-        why = f"{flow.destination} is {what}, found as {name}" + _after(len(asked))
+        found = name + "".join(f", an alias (ExternalName) of {a}" for a in aliases)
+        why = f"{flow.destination} is {what}, found as {found}" + _after(len(asked))
         common = {"layer": "dns", "place": place, "grain": "connection", "flow": flow, "rejected": tuple(asked)}
         if not candidates:
             return Decision(**common, action="unresolved", why=f"{why}, which has no ready pod")
         balancer = "dns-shuffle" if len(candidates) > 1 else None
-        brief = f"{flow.destination}, found as {name}{_after(len(asked))}"
+        brief = (flow.destination, f" ({name}{_after(len(asked))})")
         return Decision(**common, action="forward", why=why, brief=brief, candidates=candidates, balancer=balancer)
     return _outside(view, flow, place, "cluster DNS asks further up", tuple(asked))
 
@@ -67,13 +72,14 @@ def search(name: str, namespace: str) -> list[str]:
 
 
 def service_named(view: Cluster, name: str, namespace: str | None) -> Service | None:
-    """The Service that a client in `namespace` means by a short or full DNS name."""
+    """The Service that a client in `namespace` means by a DNS name of it, or of a pod of a headless one."""
     if namespace is None:
         return None
     for full in search(name, namespace):
         labels = full.removesuffix(f".svc.{DOMAIN}").split(".")
-        if full.endswith(f".svc.{DOMAIN}") and len(labels) == 2 and (labels[1], labels[0]) in view.services:
-            return view.services[labels[1], labels[0]]
+        service = view.services.get((labels[-1], labels[-2])) if len(labels) in (2, 3) else None
+        if service and full.endswith(f".svc.{DOMAIN}") and (len(labels) == 2 or service.headless):
+            return service
     return None
 
 
@@ -98,12 +104,17 @@ def _lookup(view: Cluster, name: str, flow: Flow, place: Place) -> tuple[str, tu
             e.addresses[0]: e for s in view.slices(service) for e in s.endpoints if e.conditions.ready is not False
         }
     if len(labels) == 3:
-        hosts = {ip for ip in found if ip in view.pod_at and view.pod_at[ip].spec.hostname == labels[0]}
+        hosts = {ip for ip in found if _names(view.pod_at.get(ip), labels)}
         found = {ip: found[ip] for ip in hosts}
         if not found:
             return None
     candidates = tuple(_answer(getattr(e, "name", "") or ip, ip, flow, place) for ip, e in found.items())
     return f"headless {service}: the addresses of its {len(candidates)} ready pods", candidates
+
+
+def _names(pod: Pod | None, labels: list[str]) -> bool:
+    """Whether a pod has the name HOSTNAME.SERVICE: its subdomain has to be the Service."""
+    return pod is not None and [pod.spec.hostname, pod.spec.subdomain] == labels[:2]
 
 
 def _answer(name: str, address: str, flow: Flow, place: Place) -> Candidate:
@@ -123,7 +134,7 @@ def _outside(
             **common,
             action="forward",
             why=f"{name} is the load balancer of {service}",
-            brief=name,
+            brief=(name, ""),
             candidates=(answer,),
             rejected=asked,
         )
@@ -136,12 +147,14 @@ def _outside(
     if not addresses:
         why = f"{who}: {why}, but that controller has no address outside the cluster (no Service of type LoadBalancer)"
         return Decision(**common, action="unresolved", why=why, rejected=asked)
+    if addresses[0] in view.node_at and controller.service and controller.service.spec.type == "NodePort":
+        warnings += (f"nothing in the input says where DNS points {name}; taken: the nodes, as {controller.service}",)
     candidates = tuple(_answer(f"controller {controller.name}", a, flow, place) for a in addresses)
     return Decision(
         **common,
         action="forward",
         why=why + _after(len(asked)),
-        brief=f"{name}, {why}",
+        brief=(name, f" ({why})"),
         candidates=candidates,
         rejected=asked,
         balancer="dns-shuffle" if len(candidates) > 1 else None,
@@ -156,9 +169,11 @@ def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller |
             served = view.served[ingress.key]
             if served.controller:
                 file, line = ingress.where("spec", "rules")
-                return view.controllers[served.controller], f"a host of {ingress} ({file}:{line})", ()
+                return view.controllers[served.controller], f"a host of {ingress}, {file}:{line}", ()
+    if name in view.routed_hosts or wildcard in view.routed_hosts:
+        raise NotModelled(f"requests through a Gateway (HTTPRoutes name the host {name})")
     ignored: list[Ingress] = view.hosts.get(name, [])
-    entries = [c for c in view.controllers.values() if c.modelled and c.service is not None]
+    entries = [c for c in view.controllers.values() if c.modelled and _entry(view, c)]
     if guess and len(entries) == 1 and not name.endswith("." + DOMAIN):
         why = f"no Ingress that is served names {name}; asked as if its DNS pointed at {entries[0].name}"
         told = view.served[ignored[0].key].why if ignored else ""
@@ -166,7 +181,8 @@ def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller |
             f" ({ignored[0]}: {told})" if told else ""
         )
         return entries[0], why, (warning,)
-    return None, f"nothing in the input gives {name} an address", ()
+    told = f" ({ignored[0]} names it: {view.served[ignored[0].key].why})" if ignored else ""
+    return None, f"nothing in the input gives {name} an address{told}", ()
 
 
 def _entry(view: Cluster, controller: Controller) -> list[str]:
@@ -176,4 +192,7 @@ def _entry(view: Cluster, controller: Controller) -> list[str]:
         return [i.ip or i.hostname for i in service.status.loadBalancer.ingress]
     if service is not None and service.spec.externalIPs:
         return list(service.spec.externalIPs)
-    return [p.status.podIP for p in controller.pods if p.spec.hostNetwork and p.ready]
+    on_nodes = [p.status.podIP for p in controller.pods if p.spec.hostNetwork and p.ready]
+    if on_nodes or service is None or service.spec.type != "NodePort":
+        return on_nodes
+    return [n.address for n in view.nodes]

@@ -36,19 +36,16 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         told = (*warnings, *found.warnings)
         return Decision(**common, action="respond", status=found.status, why=found.why, facts=facts, warnings=told)
     warnings += found.warnings
-    service, port, missing = _backend(view, found)
+    service, port, missing = _backend(view, found, how)
     wanted = found.backend.service
     number = port.port if port else wanted.port.wanted
     facts["backend"] = {"namespace": found.ingress.namespace, "service": wanted.name, "port": number}
-    if not missing and service.spec.type == "ExternalName":
-        raise NotModelled(f"an Ingress backend of type ExternalName ({service})")
     onward = how.forwarded(found, request, flow.source)
     facts["forwarded"] = {"host": onward.host, "path": onward.path, "headers": dict(onward.headers)}
     where = "{}:{}".format(*found.where) if found.where[0] else "assumed"
     why = f"{found.why} ({where}) is {wanted.name}:{number}"
-    brief = f"{place.name.rpartition('/')[2]}: {found.brief} ({where}) is {wanted.name}:{number}"
     source = flow.destination  # the controller opens a connection of its own, from its own address
-    if not missing and how.dials_cluster_ip(found.ingress):
+    if not missing and how.dials_cluster_ip(found.ingress, service):
         to = Flow("TCP", source, service.spec.clusterIP, port.port, onward)
         candidates = (Candidate(str(service), to.to, place, to),)
         return Decision(
@@ -84,7 +81,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         **common,
         action="forward",
         why=f"{why}; {how.HOW}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
-        brief=f"{brief}, dialled directly, not through its ClusterIP",
+        brief=(f"{found.brief} ({where}) is {wanted.name}:{number}", ", not through its ClusterIP"),
         candidates=tuple(candidates),
         balancer=how.BALANCER,
         state=("ingress", place, found.ingress.namespace, wanted.name, number),
@@ -94,7 +91,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     )
 
 
-def _backend(view: Cluster, found: Matched) -> tuple[Service | None, ServicePort | None, str]:
+def _backend(view: Cluster, found: Matched, how: ModuleType) -> tuple[Service | None, ServicePort | None, str]:
     """(Service, its port, what is missing of them)."""
     if found.backend.service is None:
         raise NotModelled(f"a resource backend ({found.ingress})")
@@ -102,7 +99,9 @@ def _backend(view: Cluster, found: Matched) -> tuple[Service | None, ServicePort
     service = view.services.get((found.ingress.namespace, name))
     if service is None:
         return None, None, f"there is no Service {found.ingress.namespace}/{name}"
-    port = service.port_of(wanted)
+    if service.spec.type == "ExternalName":
+        raise NotModelled(f"an Ingress backend of type ExternalName ({service})")
+    port = how.port_of(service, wanted)
     if port is None:
         has = ", ".join(f"{p.name} {p.port}".strip() for p in service.spec.ports)
         return service, None, f"{service} has no port {wanted} (it has {has})"

@@ -7,15 +7,17 @@ an exact location, else the first regular expression in order, else the longest 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from urllib.parse import unquote
+from dataclasses import dataclass, field, replace
+from math import comb, prod
+from urllib.parse import quote, unquote
 
 from ...cluster import Cluster
 from ...controllers import Controller
 from ...decision import OnFailure, Rejected
-from ...objects import Ingress, IngressBackend
+from ...errors import NotModelled, shown
+from ...objects import Ingress, IngressBackend, Service, ServicePort
 from ...traffic import Request
-from .match import Answered, Matched, by_age, host_in, routes_by_host, with_headers
+from .match import Answered, Matched, Route, age_unknown, by_age, host_in, routes_by_host, wildcard, with_headers
 
 BALANCER = "ingress-nginx-round-robin"
 HOW = "takes the next ready pod in turn (a counter per worker of this replica)"
@@ -29,8 +31,13 @@ def annotation(ingress: Ingress, name: str) -> str:
     return ingress.metadata.annotations.get(PREFIX + name, "")
 
 
-def dials_cluster_ip(ingress: Ingress) -> bool:
-    return annotation(ingress, "service-upstream") == "true"
+def dials_cluster_ip(ingress: Ingress, service: Service) -> bool:
+    return annotation(ingress, "service-upstream") == "true" and not service.headless
+
+
+def port_of(service: Service, wanted: int | str) -> ServicePort | None:
+    """The first port that has this number, name or targetPort: this controller takes the last of them too."""
+    return next((p for p in service.spec.ports if str(wanted) in (str(p.port), str(p.target), p.name)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +46,9 @@ class Location:
 
     kind: str
     path: str
-    ingress: Ingress
+    ingress: Ingress | None
     at: tuple[str | int, ...]
-    backend: IngressBackend
+    backend: IngressBackend | None  # None: the default backend, which answers 404
     rewrite: str = ""
 
     def __str__(self) -> str:
@@ -57,6 +64,7 @@ class Server:
     """One server block: its locations in the order they are tried, and why they are regular expressions, if so."""
 
     locations: list[Location] = field(default_factory=list)
+    encrypted: bool = False
     regex_because: str = ""
     duplicates: list[tuple[Location, Location]] = field(default_factory=list)
 
@@ -66,95 +74,103 @@ def servers(view: Cluster, controller: Controller) -> dict[str, Server]:
     key = ("servers", controller.name)
     if key not in view._memo:
         ingresses = [i for i in by_age(controller.ingresses) if annotation(i, "canary") != "true"]
-        made = {host: _server(routes) for host, routes in routes_by_host(ingresses).items()}
-        _default_backends(made, ingresses)
-        view._memo[key] = made
+        table = {"": []} | routes_by_host(ingresses)
+        view._memo[key] = {host: _server(host, ingresses, routes) for host, routes in table.items()}
     return view._memo[key]
 
 
-def _server(routes: list) -> Server:
-    server = Server()
-    kept: dict[tuple[str, str], Location] = {}
+def _server(host: str, ingresses: list[Ingress], routes: list[Route]) -> Server:
+    named = [i for i in ingresses if any(r.host == host for r in i.spec.rules)]
+    server = Server(encrypted=bool(host) and any(i.spec.tls for i in named))
+    root = _root(host, ingresses, named)
+    kept = {("/", "Prefix"): root}
     for route in routes:
-        path, kind = route.path.path or "/", route.path.pathType
-        target = annotation(route.ingress, "rewrite-target")
-        location = Location(kind, path, route.ingress, route.at, route.path.backend, target if target != path else "")
-        if (path, kind) in kept:
-            server.duplicates.append((location, kept[path, kind]))
-            continue
-        kept[path, kind] = location
-        if location.rewrite and not server.regex_because:
-            server.regex_because = f"rewrite-target of {route.ingress}"
-        if annotation(route.ingress, "use-regex") == "true" and not server.regex_because:
-            server.regex_because = f"use-regex of {route.ingress}"
+        path = route.path.path or "/"
+        kind = "Exact" if route.path.pathType == "Exact" else "Prefix"  # ImplementationSpecific is taken as Prefix
+        location = _location(kind, path, route.ingress, route.at, route.path.backend)
+        older = kept.get((path, kind))
+        if older is None or (older is root and (host or root.ingress is None)):
+            kept[path, kind] = location
+        else:
+            server.duplicates.append((location, older))
+    for loc in kept.values():
+        because = "rewrite-target" if loc.rewrite else "use-regex" if _uses_regex(loc) else ""
+        server.regex_because = server.regex_because or (because and f"{because} of {loc.ingress}")
     ordered = sorted(kept.values(), key=lambda loc: loc.path, reverse=True)
     ordered.sort(key=lambda loc: len(loc.path), reverse=True)
     exact = {loc.path for loc in ordered if loc.kind == "Exact"}
     for loc in ordered:
         server.locations += _blocks(loc, loc.path in exact)
     if server.regex_because:  # one rewrite on a host turns every path of that host into a regular expression
-        server.locations = [_with(loc, "~*", loc.path) for loc in server.locations]
+        server.locations = [replace(loc, kind="~*") for loc in server.locations]
     return server
+
+
+def _root(host: str, ingresses: list[Ingress], named: list[Ingress]) -> Location:
+    """What every server begins with: "/" for the defaultBackend of the oldest Ingress that names the host; in the
+    catch-all server, for that of the oldest Ingress without rules. A rule for "/" takes its place."""
+    owner = next((i for i in (named if host else ingresses) if host or not i.spec.rules), None)
+    if owner is None:
+        return Location("Prefix", "/", None, (), None)
+    return _location("Prefix", "/", owner, ("spec", "defaultBackend"), owner.spec.defaultBackend, rewrites=bool(host))
+
+
+def _location(
+    kind: str, path: str, ingress: Ingress, at: tuple, backend: IngressBackend | None, rewrites: bool = True
+) -> Location:
+    target = annotation(ingress, "rewrite-target")
+    return Location(kind, path, ingress, at, backend, target if rewrites and target != path else "")
+
+
+def _uses_regex(loc: Location) -> bool:
+    return loc.ingress is not None and annotation(loc.ingress, "use-regex") == "true"
 
 
 def _blocks(loc: Location, exact_exists: bool) -> list[Location]:
     """The location blocks of one path: Prefix /foo becomes /foo/ and = /foo."""
     if loc.kind == "Exact":
-        return [_with(loc, "=", loc.path)]
-    untouched = loc.kind != "Prefix" or loc.path == "/" or loc.rewrite or annotation(loc.ingress, "use-regex") == "true"
-    if untouched:
-        return [_with(loc, "", loc.path)]
-    below = _with(loc, "", loc.path if loc.path.endswith("/") else loc.path + "/")
-    return [below] if exact_exists else [below, _with(loc, "=", loc.path)]
-
-
-def _with(loc: Location, kind: str, path: str) -> Location:
-    return Location(kind, path, loc.ingress, loc.at, loc.backend, loc.rewrite)
-
-
-def _default_backends(made: dict[str, Server], ingresses: list[Ingress]) -> None:
-    """A defaultBackend beside rules serves the rest of those rules' hosts; one without rules every other host."""
-    for ingress in ingresses:
-        backend = ingress.spec.defaultBackend
-        for host in ({r.host for r in ingress.spec.rules} or {""}) if backend else ():
-            server = made.setdefault(host, Server())
-            if not any(loc.path == "/" and loc.kind in ("", "~*") for loc in server.locations):
-                kind = "~*" if server.regex_because else ""
-                server.locations.append(Location(kind, "/", ingress, ("spec", "defaultBackend"), backend))
+        return [replace(loc, kind="=")]
+    if loc.path == "/" or loc.rewrite or _uses_regex(loc):
+        return [replace(loc, kind="")]
+    below = replace(loc, kind="", path=loc.path if loc.path.endswith("/") else loc.path + "/")
+    return [below] if exact_exists else [below, replace(loc, kind="=")]
 
 
 def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
     """The location that takes `request`, or the answer nginx gives itself; and the host's locations that do not."""
     table = servers(view, controller)
+    mine = (request.host, wildcard(request.host), "")
     warnings = tuple(
         f"{i} is a canary, which is not modelled: its rules are left out"
         for i in controller.ingresses
-        if annotation(i, "canary") == "true" and any(r.host == request.host for r in i.spec.rules)
+        if annotation(i, "canary") == "true" and any(r.host in mine for r in i.spec.rules)
     )
     host = host_in(table, request.host)
     uri = normalised(request.path)
     if uri is None:
         return Answered(400, f"{request.path} leads above the root"), []
-    server = table[host] if host is not None else Server()
+    server = table[host]
     found, why, redirect = _find(server, uri)
     rejected = [
         Rejected(str(loc), _why_not(loc, found, uri), loc.ingress, loc.at)
         for loc in server.locations
-        if loc is not found
-    ] + [
-        Rejected(str(loc), f"the older {by.ingress} has the same path", loc.ingress, loc.at)
-        for loc, by in server.duplicates
+        if loc is not found and loc.backend
     ]
+    for loc, by in server.duplicates:
+        rejected.append(Rejected(str(loc), f"the older {by.ingress} has the same path", loc.ingress, loc.at))
+        if found and by.at == found.at and by.ingress is found.ingress:
+            warnings += age_unknown(by.ingress, loc.ingress, loc.path)
     query = request.path.partition("?")[2]
     if redirect:
         to = f"{request.scheme}://{request.host}{redirect}" + (f"?{query}" if query else "")
         return Answered(301, f"nginx adds the trailing slash of {why}: redirect to {to}", to, warnings), rejected
-    if found is None:
-        told = f"no location of host {host} matches {uri}" if host else f"no rule is for host {request.host}"
-        return Answered(404, f"{told}: the default backend answers 404", warnings=warnings), rejected
-    redirected = _redirected(found, request, uri)
+    encrypted = any(h in table and table[h].encrypted for h in mine)
+    redirected = _redirected(found, encrypted, request, uri)
     if redirected:
         return redirected, rejected
+    if found is None or found.backend is None:
+        told = f"no location of host {host} matches {uri}" if host else f"no rule is for host {request.host} and {uri}"
+        return Answered(404, f"{told}: the default backend answers 404", warnings=warnings), rejected
     path, rewritten = _rewritten(found, request.path, uri)
     brief = why + rewritten
     why += rewritten + (f" (regular expressions because of {server.regex_because})" if server.regex_because else "")
@@ -195,17 +211,21 @@ def _why_not(loc: Location, found: Location | None, uri: str) -> str:
 
 
 def _search(pattern: str, text: str) -> re.Match | None:
+    bare = re.sub(r"\\.|\[\^?.[^]]*\]", "x", pattern, flags=re.DOTALL)  # without escapes and character classes
+    repeats = len(re.findall(r"[*+{]", bare))
+    choices = prod(1 + part.count("|") for part in re.split("[()]", bare)) << len(re.findall(r"(?<![*+}(])\?", bare))
+    if re.search(r"\)[*+{]", bare) or comb(len(text) + repeats, repeats) * choices > 10**8:  # the ways there are to try
+        raise NotModelled(f"the regular expression {shown(pattern)}: it may take for ever on {shown(text)}")
     try:
-        return re.search(pattern, text, re.IGNORECASE)
+        return re.search(re.sub(r"\(\?<(?=\w)", "(?P<", pattern), text, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError):
-        return None  # nginx refuses such a configuration and keeps the old one; the location never matches
+        raise NotModelled(f"the path {shown(pattern)} as a regular expression") from None
 
 
-def _redirected(found: Location, request: Request, uri: str) -> Answered | None:
-    ingress = found.ingress
-    encrypted = any(
-        request.host in tls.hosts or "*." + request.host.partition(".")[2] in tls.hosts for tls in ingress.spec.tls
-    )
+def _redirected(found: Location | None, encrypted: bool, request: Request, uri: str) -> Answered | None:
+    ingress = found.ingress if found else None
+    if ingress is None or not ingress.spec.rules:  # the catch-all server redirects nobody
+        return None
     wanted = annotation(ingress, "force-ssl-redirect") == "true" or (
         encrypted and annotation(ingress, "ssl-redirect") != "false"
     )
@@ -213,7 +233,7 @@ def _redirected(found: Location, request: Request, uri: str) -> Answered | None:
         to = f"https://{request.host}{request.path}"
         return Answered(308, f"ssl-redirect of {ingress}: redirect to {to}", to)
     root = annotation(ingress, "app-root")
-    if root and uri == "/" and found.path == "/":
+    if root and uri == "/":
         return Answered(302, f"app-root of {ingress}: redirect to {root}", f"{request.scheme}://{request.host}{root}")
     return None
 
@@ -222,6 +242,8 @@ def _rewritten(found: Location, asked: str, uri: str) -> tuple[str, str]:
     """(the path the backend receives, what to say of it): rewrite "(?i)PATH" TARGET break."""
     if not found.rewrite:
         return asked, ""
+    if re.search(r"\$(?!\d)|://", found.rewrite):
+        raise NotModelled(f"the rewrite-target {shown(found.rewrite)} with variables or another host")
     hit = _search(found.path, uri)
     if hit is None:
         return asked, f"; rewrite-target {found.rewrite} does not apply"
@@ -229,6 +251,7 @@ def _rewritten(found: Location, asked: str, uri: str) -> tuple[str, str]:
     path = re.sub(r"\$(\d)", lambda m: groups[int(m[1]) - 1] if 0 < int(m[1]) <= len(groups) else "", found.rewrite)
     captured = "" if groups else ", and nothing is captured to keep the rest"
     query = asked.partition("?")[2]
+    path = quote(path, safe="/:@!$&'()*+,;=~?")
     return path + (f"?{query}" if query else ""), f"; rewrite-target {found.rewrite} makes it {path}{captured}"
 
 

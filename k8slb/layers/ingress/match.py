@@ -57,6 +57,14 @@ def by_age(ingresses: tuple[Ingress, ...]) -> list[Ingress]:
     return sorted(ingresses, key=lambda i: i.metadata.creationTimestamp)
 
 
+def age_unknown(taken: Ingress, other: Ingress, path: str) -> tuple[str, ...]:
+    """A warning where nothing says which of two Ingresses with the same path is older."""
+    ages = {taken.metadata.creationTimestamp, other.metadata.creationTimestamp}
+    if taken is other or (len(ages) == 2 and "" not in ages):
+        return ()
+    return (f"{taken} and {other} have the same path {path} and no creationTimestamp tells which is older: {taken}",)
+
+
 def routes_by_host(ingresses: list[Ingress]) -> dict[str, list[Route]]:
     """Every path of these Ingresses under its rule's host ("" for any host)."""
     table: dict[str, list[Route]] = {}
@@ -67,9 +75,14 @@ def routes_by_host(ingresses: list[Ingress]) -> dict[str, list[Route]]:
     return table
 
 
+def wildcard(host: str) -> str:
+    """The wildcard host that covers `host`: * stands for one label."""
+    return "*." + host.partition(".")[2]
+
+
 def host_in(table: dict[str, object], host: str) -> str | None:
     """Which host of the table takes the request: exact before wildcard (one label) before any; None for none."""
-    for candidate in (host, "*." + host.partition(".")[2], ""):
+    for candidate in (host, wildcard(host), ""):
         if candidate in table:
             return candidate
     return None

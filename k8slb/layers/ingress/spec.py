@@ -10,9 +10,9 @@ from __future__ import annotations
 from ...cluster import Cluster
 from ...controllers import Controller
 from ...decision import OnFailure, Rejected
-from ...objects import HTTPIngressPath, Ingress
+from ...objects import HTTPIngressPath, Ingress, Service, ServicePort
 from ...traffic import Request
-from .match import Answered, Matched, Route, by_age, host_in, routes_by_host, with_headers
+from .match import Answered, Matched, Route, age_unknown, by_age, host_in, routes_by_host, with_headers
 
 BALANCER = "spec-random"
 HOW = "picks at random (the specification names no balancer)"
@@ -20,8 +20,12 @@ ON_FAILURE = OnFailure()
 DEFAULT_CERTIFICATE = None
 
 
-def dials_cluster_ip(ingress: Ingress) -> bool:
+def dials_cluster_ip(ingress: Ingress, service: Service) -> bool:
     return False
+
+
+def port_of(service: Service, wanted: int | str) -> ServicePort | None:
+    return service.port_of(wanted)
 
 
 def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
@@ -41,13 +45,24 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
         why_not = f"{best} is longer, or as long and Exact, or older"
         rejected += [Rejected(f"{r}", f"matches {path} too, but {why_not}", r.ingress, r.at) for r in fitting[1:]]
         why = f"host {host or '(any)'}, path {best}"
-        return Matched(best.ingress, best.at, best.path.backend, why, request.path, f"path {best}"), rejected
-    for ingress in by_age(controller.ingresses):
-        if ingress.spec.defaultBackend:
-            why = f"no rule matches {request.host}{path}, so the defaultBackend"
-            return Matched(
-                ingress, ("spec", "defaultBackend"), ingress.spec.defaultBackend, why, request.path, "defaultBackend"
-            ), rejected
+        ties = [r.ingress for r in fitting[1:] if _precedence(r) == _precedence(best)]
+        warnings = age_unknown(best.ingress, ties[0], best.path.path) if ties else ()
+        return Matched(best.ingress, best.at, best.path.backend, why, request.path, f"path {best}", warnings), rejected
+    defaults = [i for i in by_age(controller.ingresses) if i.spec.defaultBackend]
+    defaults.sort(key=lambda i: (host not in {r.host for r in i.spec.rules}, bool(i.spec.rules)))
+    if defaults:
+        owner, *others = defaults
+        why = f"no rule matches {request.host}{path}, so the defaultBackend"
+        told = f"{len(defaults)} Ingresses have a defaultBackend and nothing says whose is meant: {owner}'s"
+        return Matched(
+            owner,
+            ("spec", "defaultBackend"),
+            owner.spec.defaultBackend,
+            why,
+            request.path,
+            "defaultBackend",
+            (told,) if others else (),
+        ), rejected
     told = (
         f"no path of host {host or '(any)'} matches {path}"
         if host is not None
@@ -65,7 +80,8 @@ def matches(rule: HTTPIngressPath, path: str) -> bool:
 
 
 def elements(path: str) -> list[str]:
-    return path.strip("/").split("/") if path.strip("/") else []
+    inner = path.removeprefix("/").removesuffix("/")
+    return inner.split("/") if inner else []
 
 
 def _precedence(route: Route) -> tuple[int, bool, int]:

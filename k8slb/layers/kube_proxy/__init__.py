@@ -13,7 +13,8 @@ from types import ModuleType
 from ...cluster import Cluster, Reached
 from ...decision import Candidate, Decision, Memory, Place, Rejected
 from ...endpoints import Eligible, Endpoint, eligible, of_port
-from ...errors import NotModelled
+from ...errors import InputError, NotModelled, shown
+from ...objects import Node
 from ...traffic import Flow
 from . import iptables, ipvs, nftables
 
@@ -29,27 +30,31 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     """Where the rules of the node `place` send a new connection to `flow.to`."""
     mode = MODES[view.mode]
     common = {"layer": "kube-proxy", "place": place, "grain": "connection", "flow": flow}
-    reached = view.door(flow.destination, flow.port, flow.protocol)
+    node, address = view.node[place.name], flow.destination
+    reached = view.door(node.address if address.startswith("127.") else address, flow.port, flow.protocol)
     if reached is None:
         return _no_rule(view, flow, mode, common)
     service, port, door = reached
+    closed = door == "NodePort" and _closed(view, address, node)
+    if closed:
+        return Decision(**common, action="reject", why=f"{closed}, and nothing else is known to listen there")
     if door == "LoadBalancer" and not _allowed(service.spec.loadBalancerSourceRanges, flow.source):
         ranges = ", ".join(service.spec.loadBalancerSourceRanges)
         why = f"{flow.source} is in none of the loadBalancerSourceRanges ({ranges}) of {service}"
         return Decision(**common, action="drop", why=why)
     sets = eligible(view, service, port, place.name)
-    endpoints, which, masquerade = _policy(view, flow, place, reached, sets, mode)
+    endpoints, which, masquerade, warnings = _policy(view, flow, place, reached, sets, mode)
     rejected = _rejected(reached, sets, endpoints)
     title = f"{service}{':' + port.name if port.name else ''} {door}"
     if not endpoints:
-        action = "drop" if sets.has_any and mode.LOCAL_DROPS else "reject"
+        action = "drop" if sets.has_any and mode.TELLS_CALLERS_APART else "reject"
         matched = len(of_port(view, service, port))
         why = f"{title}: {which}; " + ("the packet is dropped" if action == "drop" else "the connection is refused")
         if not matched:
-            why += " (its selector and ports match no pod)"
+            has = "its selector and ports match no pod" if service.spec.selector else "no selector, no EndpointSlice"
+            why += f" ({has})"
         return Decision(**common, action=action, why=why, rejected=rejected)
     ordered = mode.ordered(endpoints)
-    node = view.node[place.name]
     candidates = tuple(_candidate(view, flow, e, masquerade, node.address) for e in ordered)
     remembers = [Memory("conntrack", "5-tuple", CONNTRACK.get(flow.protocol))]
     if service.spec.sessionAffinity == "ClientIP":
@@ -59,8 +64,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         **common,
         action="forward",
         why=f"{title}: {which}, {mode.HOW}",
-        brief=f"{place}, {view.mode}: {flow.to} of {service.name}"
-        + (f", {which}" if "Local" in which or "terminating" in which else ""),
+        brief=(f"{place} ({view.mode})", f", {which}" if "Local" in which or "terminating" in which else ""),
         candidates=candidates,
         rejected=rejected,
         balancer=mode.balancer_name(view),
@@ -73,8 +77,9 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
             door if view.mode == "ipvs" else "",
         ),
         remembers=tuple(remembers),
-        rules={e.address: mode.rule(service, port, ordered, i) for i, e in enumerate(ordered)},
+        rules=mode.rules(service, port, ordered),
         facts={"mode": view.mode, "masqueraded": masquerade},
+        warnings=warnings,
     )
 
 
@@ -88,26 +93,29 @@ def _candidate(view: Cluster, flow: Flow, endpoint: Endpoint, masquerade: bool, 
 
 
 def _policy(view: Cluster, flow: Flow, place: Place, reached: Reached, sets: Eligible, mode: ModuleType):
-    """(endpoints, which set that is and why, whether the source is rewritten to the node's address)."""
-    spec = reached.service.spec
-    from_pod = _local_source(view, flow.source, place)
+    """(endpoints, which set that is and why, whether the source becomes the node's address, warnings)."""
+    spec, inner = reached.service.spec, reached.door == "ClusterIP"
+    pods = _pods_network(view, place)
+    from_pod = any(_inside(flow.source, c) for c in pods)
     from_node = flow.source in {a.address for a in view.node[place.name].status.addresses}
-    if reached.door == "ClusterIP":
-        masquerade = bool(view.running.cluster_cidr) and not from_pod
-        if spec.internalTrafficPolicy == "Local":
-            return sets.local, f"internalTrafficPolicy Local leaves {_count(sets.local)} on {place}", masquerade
-        return sets.cluster, f"{_count(sets.cluster)} ready", masquerade
-    if spec.externalTrafficPolicy == "Local":
-        if from_pod or from_node:
-            return (
-                sets.cluster,
-                f"{_count(sets.cluster)}: externalTrafficPolicy Local does not bind callers inside",
-                from_node,
-            )
-        if not sets.local and not mode.LOCAL_DROPS:
-            return sets.cluster, f"none on {place}, so IPVS takes {_count(sets.cluster)} anywhere", False
-        return sets.local, f"externalTrafficPolicy Local leaves {_count(sets.local)} on {place}", False
-    return sets.cluster, f"{_count(sets.cluster)} ready", True
+    policy = "internalTrafficPolicy" if inner else "externalTrafficPolicy"
+    local = getattr(spec, policy) == "Local"
+    masquerade = bool(pods) and not from_pod if inner else not local or from_node
+    if not local:
+        return sets.cluster, f"{_count(sets.cluster)} ready", masquerade, ()
+    if mode.TELLS_CALLERS_APART and not inner and (from_pod or from_node):
+        pod = view.pod_at.get(flow.source)
+        told = f"{flow.source} is a pod of another node than {place}: the answers come back only if your CNI"
+        warnings = (
+            (f"{told} gives it the node's address on the way",) if pod and pod.spec.nodeName != place.name else ()
+        )
+        which = f"{_count(sets.cluster)}: {policy} Local does not bind callers inside"
+        return sets.cluster, which, masquerade, warnings
+    if sets.local or mode.TELLS_CALLERS_APART or not sets.cluster:
+        return sets.local, f"{policy} Local leaves {_count(sets.local)} on {place}", masquerade, ()
+    told = f"none on {place}, so IPVS takes {_count(sets.cluster)} anywhere"
+    away = () if inner or from_pod or from_node else (f"{told}: their answers go straight to {flow.source}, not back",)
+    return sets.cluster, told, masquerade, away
 
 
 def _count(endpoints: tuple[Endpoint, ...]) -> str:
@@ -115,20 +123,33 @@ def _count(endpoints: tuple[Endpoint, ...]) -> str:
     return f"{len(endpoints) or 'no'} endpoint{'s' if len(endpoints) != 1 else ''}{draining}"
 
 
-def _local_source(view: Cluster, source: str, place: Place) -> bool:
-    """kube-proxy's detectLocalMode: is this source a pod's address, as far as this node's rules can tell?"""
+def _pods_network(view: Cluster, place: Place) -> list[str]:
+    """kube-proxy's detectLocalMode: the networks this node's rules take for pods' addresses; none: no detector."""
     mode = view.proxy_config.detectLocalMode or "ClusterCIDR"
-    if mode == "NodeCIDR":
-        cidr = view.node[place.name].spec.podCIDR
-    elif mode == "ClusterCIDR":
-        cidr = view.running.cluster_cidr
-    else:
+    if mode not in ("ClusterCIDR", "NodeCIDR"):
         raise NotModelled(f"detectLocalMode {mode}")
-    return bool(cidr) and any(_inside(source, c) for c in cidr.split(","))
+    cidrs = view.running.cluster_cidr if mode == "ClusterCIDR" else view.node[place.name].spec.podCIDR
+    return [c.strip() for c in cidrs.split(",") if c.strip()]
 
 
 def _inside(address: str, cidr: str) -> bool:
-    return ipaddress.ip_address(address) in ipaddress.ip_network(cidr.strip(), strict=False)
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        raise InputError(f"{shown(cidr)} is no network", expected="a CIDR such as 10.0.0.0/8") from None
+
+
+def _closed(view: Cluster, address: str, node: Node) -> str:
+    """Why node ports do not answer at this address of the node, if so."""
+    chosen = view.proxy_config.nodePortAddresses
+    if address.startswith("127.") and view.mode != "iptables":
+        return f"in {view.mode} mode node ports do not answer on {address}"
+    if chosen and not any(address == node.address if c == "primary" else _inside(address, c) for c in chosen):
+        return f"nodePortAddresses ({', '.join(chosen)}) leave out {address}"
+    other = [a.address for a in node.status.addresses if a.type == "InternalIP" and a.address != node.address]
+    if not chosen and view.mode == "nftables" and address in other:
+        return f"in nftables mode node ports answer on the primary address {node.address} only"
+    return ""
 
 
 def _allowed(ranges: tuple[str, ...], source: str) -> bool:

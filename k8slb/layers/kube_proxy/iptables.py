@@ -15,7 +15,7 @@ from ...endpoints import Endpoint
 from ...objects import Service, ServicePort
 
 HOW = "each new connection picks at random"
-LOCAL_DROPS = True
+TELLS_CALLERS_APART = True
 REFUSES_OTHER_PORTS = False
 AFFINITY_LIMIT = 100  # xt_recent remembers so many addresses per endpoint (ip_list_tot)
 
@@ -49,11 +49,12 @@ def probability(n: int, i: int) -> str:
     return f"{round((1 / (n - i)) * 2**31) / 2**31:.11f}" if i < n - 1 else ""
 
 
-def rule(service: Service, port: ServicePort, endpoints: Sequence[Endpoint], i: int) -> str:
-    """The rule that sends a connection to endpoint i, as iptables-save prints it."""
-    chance, address = probability(len(endpoints), i), endpoints[i].address
-    return (
-        f'-A {service_chain(service, port)} -m comment --comment "{port_name(service, port)} -> {address}" '
-        + (f"-m statistic --mode random --probability {chance} " if chance else "")
-        + f"-j {endpoint_chain(service, port, address)}"
-    )
+def rules(service: Service, port: ServicePort, endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """The rule that sends a connection to each endpoint, by its address, as iptables-save prints it."""
+    start = f'-A {service_chain(service, port)} -m comment --comment "{port_name(service, port)} -> '
+    found = {}
+    for i, address in enumerate(e.address for e in endpoints):
+        chance = probability(len(endpoints), i)
+        lottery = f"-m statistic --mode random --probability {chance} " if chance else ""
+        found[address] = f'{start}{address}" {lottery}-j {endpoint_chain(service, port, address)}'
+    return found

@@ -14,7 +14,7 @@ from ...errors import NotModelled
 from ...objects import Service, ServicePort
 
 HOW = "each new connection takes the next in turn on this node"
-LOCAL_DROPS = False  # Local without a local endpoint programs the endpoints of the whole cluster
+TELLS_CALLERS_APART = False  # one list of servers for all: Local binds pods too; with none local it is everybody
 REFUSES_OTHER_PORTS = True
 AFFINITY_LIMIT = None
 
@@ -30,7 +30,7 @@ def ordered(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return list(endpoints)
 
 
-def rule(service: Service, port: ServicePort, endpoints: Sequence[Endpoint], i: int) -> str:
-    """The real server's line, as ipvsadm -Sn prints it."""
+def rules(service: Service, port: ServicePort, endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """Each real server's line, by its address, as ipvsadm -Sn prints it."""
     flag = "-u" if port.protocol == "UDP" else "-t"
-    return f"-a {flag} {service.spec.clusterIP}:{port.port} -r {endpoints[i].address} -m -w 1"
+    return {e.address: f"-a {flag} {service.spec.clusterIP}:{port.port} -r {e.address} -m -w 1" for e in endpoints}

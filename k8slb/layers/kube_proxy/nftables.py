@@ -12,7 +12,7 @@ from ...endpoints import Endpoint
 from ...objects import Service, ServicePort
 
 HOW = "each new connection picks at random"
-LOCAL_DROPS = True
+TELLS_CALLERS_APART = True
 REFUSES_OTHER_PORTS = True
 AFFINITY_LIMIT = 65535  # the size of its affinity sets
 
@@ -25,7 +25,8 @@ def ordered(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return list(endpoints)
 
 
-def rule(service: Service, port: ServicePort, endpoints: Sequence[Endpoint], i: int) -> str:
-    """The one rule that picks, as nft prints it."""
+def rules(service: Service, port: ServicePort, endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """The one rule that picks, the same for each endpoint's address, as nft prints it."""
     numbers = ", ".join(f"{k} : {e.ip} . {e.port}" for k, e in enumerate(endpoints))
-    return f"meta l4proto {port.protocol.lower()} dnat ip to numgen random mod {len(endpoints)} map {{ {numbers} }}"
+    rule = f"meta l4proto {port.protocol.lower()} dnat ip to numgen random mod {len(endpoints)} map {{ {numbers} }}"
+    return {e.address: rule for e in endpoints}
