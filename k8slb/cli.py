@@ -13,7 +13,7 @@ from . import __version__
 from .course import lab
 from .errors import InputError, K8slbError
 from .front import Cluster, load
-from .manifests import MAX_SIZE, text_of
+from .manifests import MAX_SIZE, read_bounded, text_of
 from .positions import Source
 
 EXAMPLES = """examples:
@@ -110,8 +110,12 @@ def _asking(commands: Any, name: str, what: str, run: Callable[[argparse.Namespa
 
 
 def _cluster(args: argparse.Namespace) -> Cluster:
-    sources = [Source("<stdin>", text_of(sys.stdin.buffer.read(), "<stdin>")) if f == "-" else f for f in args.file]
-    cluster = load(sources, max_size=args.max_size)
+    def source(file: str) -> str | Source:
+        if file != "-":
+            return file
+        return Source("<stdin>", text_of(read_bounded(sys.stdin.buffer, args.max_size), "<stdin>"))
+
+    cluster = load([source(f) for f in args.file], max_size=args.max_size)
     for warning in cluster.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return cluster

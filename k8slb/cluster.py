@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, Self
 
 from . import derive
 from .controllers import Controller, Served, class_names, runs, serves
-from .errors import InputError, shown
+from .errors import InputError, shown, whole
 from .manifests import Manifests
 from .objects import (
     EndpointSlice,
+    Gateway,
+    HTTPRoute,
     Ingress,
     IngressClass,
     KubeProxyConfiguration,
@@ -76,9 +78,7 @@ class Cluster:
 
     def with_nodes(self, count: int) -> Self:
         """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
-        if not isinstance(count, int) or not 1 <= count <= 1000:
-            raise InputError(f"{shown(count)} nodes cannot be", expected="a whole number from 1 to 1000")
-        return self.with_settings(nodes=count)
+        return self.with_settings(nodes=whole(count, "the number of nodes", 1, 1000))
 
     # --- what was written ---
 
@@ -177,7 +177,7 @@ class Cluster:
         index: dict[tuple[str, str], list[EndpointSlice]] = defaultdict(list)
         for o in self.objects:
             if isinstance(o, EndpointSlice):
-                index[o.namespace, o.service].append(o)
+                index[o.namespace, o.service] += [o] if o.addressType == "IPv4" else []
         return dict(index)
 
     def slices(self, service: Service) -> list[EndpointSlice]:
@@ -185,8 +185,10 @@ class Cluster:
         key = ("slices", service.namespace, service.name)
         if key not in self._memo:
             given = self._given_slices.get(key[1:])
-            matched = self.selected(service.namespace, service.spec.selector)
-            self._memo[key] = given or derive.endpoint_slices(service, matched, self.node)
+            if given is None:
+                matched = self.selected(service.namespace, service.spec.selector)
+                given = derive.endpoint_slices(service, matched, self.node)
+            self._memo[key] = given
         return self._memo[key]
 
     # --- what addresses mean ---
@@ -293,9 +295,15 @@ class Cluster:
         for o in self.objects:
             if isinstance(o, Ingress):
                 for rule in o.spec.rules:
-                    if o not in hosts[rule.host]:
+                    if not (hosts[rule.host] and hosts[rule.host][-1] is o):
                         hosts[rule.host].append(o)
         return dict(hosts)
+
+    @cached_property
+    def routed_hosts(self) -> set[str]:
+        """The hosts of HTTPRoutes and of Gateways' listeners, which are not walked through."""
+        routes = {h for o in self.objects if isinstance(o, HTTPRoute) for h in o.spec.hostnames}
+        return routes | {x.hostname for o in self.objects if isinstance(o, Gateway) for x in o.spec.listeners}
 
     @cached_property
     def secrets(self) -> set[tuple[str, str]]:

@@ -87,7 +87,7 @@ class Decision:
     flow: Flow
     action: Action
     why: str
-    brief: str = ""  # `why` in a few words, for a line a hop
+    brief: tuple[str, str] = ("", "")  # a line a hop: what stands before and after the candidate that was picked
     candidates: tuple[Candidate, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     balancer: str | None = None

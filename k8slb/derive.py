@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .controllers import INGRESS_NGINX, SPEC, class_names, controller_objects, runs, serves
+from .errors import InputError
 from .objects import (
     EndpointConditions,
     EndpointHints,
@@ -40,6 +41,7 @@ from .objects import (
 from .scheduling import Running, schedule, some
 
 ZONE = "topology.kubernetes.io/zone"
+MAX_NODES = 20_000
 SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 
 
@@ -58,6 +60,8 @@ def complete(objects: Sequence[Object], node_count: int | None = None) -> Runnin
 
 def _nodes(given: list[Node], count: int | None, running: Running) -> list[Node]:
     nodes = list(given)
+    if len(nodes) > MAX_NODES:
+        raise InputError(f"{len(nodes):,} Nodes are too many", expected=f"at most {MAX_NODES:,}")
     if not nodes and count is None:
         count = 3
         running.assumptions.append(
@@ -71,11 +75,10 @@ def _nodes(given: list[Node], count: int | None, running: Running) -> list[Node]
     taken = {n.address for n in nodes}
     free = (str(a) for a in ipaddress.ip_network("172.18.0.0/16").hosts())
     next(free)  # the network's gateway
-    silent = [n for n in nodes if not n.address]
-    for node in silent:
-        address = next(a for a in free if a not in taken)
-        status = replace(node.status, addresses=(*node.status.addresses, NodeAddress("InternalIP", address)))
-        nodes[nodes.index(node)] = replace(node, status=status)
+    silent = [i for i, n in enumerate(nodes) if not n.address]
+    for i in silent:
+        own = NodeAddress("InternalIP", next(a for a in free if a not in taken))
+        nodes[i] = replace(nodes[i], status=replace(nodes[i].status, addresses=(*nodes[i].status.addresses, own)))
     if silent:
         running.assumptions.append("nodes without an InternalIP have 172.18.0.2, .3, ... in the order of the input")
     return nodes
@@ -111,8 +114,8 @@ def _assumed_controllers(objects: Sequence[Object], running: Running) -> list[Ob
             added.append(decoder(Workload if raw["kind"] == "Deployment" else Service)(raw))
         front = added[-1]
         running.assumptions.append(
-            f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, behind "
-            "a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
+            f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, "
+            "behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
         )
     return added
 
@@ -143,11 +146,13 @@ def _services(objects: Sequence[Object], running: Running) -> None:
         wants_port = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
         if wants_port and not all(p.nodePort for p in spec.ports):
             spec = replace(
-                spec, ports=tuple(p if p.nodePort else replace(p, nodePort=next(node_ports, None)) for p in spec.ports)
+                spec, ports=tuple(p if p.nodePort else replace(p, nodePort=next(node_ports, 0)) for p in spec.ports)
             )
             assumed_port += [f"{service.namespace}/{service.name} {p.nodePort}" for p in spec.ports]
         if spec.type == "LoadBalancer" and not status.loadBalancer.ingress:
             address = spec.loadBalancerIP or next(balancers, "")
+            if not address:
+                running.warnings.append(f"no address is left for the load balancer of {service}")
             ingress = (LoadBalancerIngress(ip=address),) if address else ()
             status = LoadBalancedStatus(LoadBalancerStatus(ingress))
             assumed_lb.append(f"{service.namespace}/{service.name} {address}")

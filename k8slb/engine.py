@@ -16,8 +16,8 @@ import numpy as np
 
 from .balancers import balancer
 from .decision import Candidate, Decision, Place, Timeline
-from .errors import InputError, shown
-from .path import MAX_HOPS, Start, decide, gave_up, in_circles
+from .errors import InputError, shown, whole
+from .path import MAX_HOPS, MAX_SEED, Start, decide, gave_up, in_circles
 from .traffic import Flow
 
 MAX_REQUESTS = 20_000_000
@@ -73,30 +73,23 @@ def send(
     Raises InputError for numbers that cannot be.
     """
     requests = _how_many(requests, rate, duration)
-    connections = requests if connections is None else min(_whole(connections, "connections"), requests)
+    connections = requests if connections is None else whole(connections, "connections", 1, MAX_REQUESTS)
+    connections, seed = min(connections, requests), whole(seed, "the seed", 0, MAX_SEED)
     rng = np.random.default_rng(seed)
     time = np.cumsum(rng.exponential(1 / rate, requests)) if rate else None
     connection = np.arange(requests, dtype=np.int64) % connections
     return _Sender(timeline, begin, connection, connections, time, rng, seed).run()
 
 
-def _whole(number: object, what: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 1 <= number <= MAX_REQUESTS:
-        raise InputError(
-            f"{shown(number)} {what} cannot be sent", expected=f"a whole number from 1 to {MAX_REQUESTS:,}"
-        )
-    return int(number)
-
-
 def _how_many(requests: int, rate: float | None, duration: float | None) -> int:
     for number, what in ((rate, "rate"), (duration, "duration")):
-        if number is not None and not (isinstance(number, (int, float)) and 0 < number < 1e12):
+        if number is not None and not (type(number) in (int, float) and 1e-9 < number < 1e12):
             raise InputError(f"{shown(number)} is no {what}", expected="a number above 0")
     if duration is not None:
         if rate is None:
             raise InputError("a duration needs a rate", expected="rate=REQUESTS_PER_SECOND")
         requests = max(1, round(rate * duration))
-    return _whole(requests, "requests")
+    return whole(requests, "requests", 1, MAX_REQUESTS)
 
 
 class _Sender:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 
 class K8slbError(Exception):
     """A message for a person. The command line prints it and exits with 2; a notebook shows it without a traceback."""
@@ -32,6 +34,17 @@ class NotModelled(K8slbError):
         return "not modelled: " + printable(super().__str__())
 
 
+def whole(number: object, what: str, low: int, high: int) -> int:
+    """`number` as an int; InputError if it is no whole number (True, 2.0 and "2" are none) from `low` to `high`."""
+    try:
+        given = None if isinstance(number, bool) else operator.index(number)  # numpy's integers as well
+    except TypeError:
+        given = None
+    if given is None or not low <= given <= high:
+        raise InputError(f"{what} cannot be {shown(number)}", expected=f"a whole number from {low:,} to {high:,}")
+    return given
+
+
 def printable(text: str) -> str:
     """`text` without control characters, so that a name from a manifest cannot steer a terminal."""
     return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in str(text))
@@ -39,5 +52,5 @@ def printable(text: str) -> str:
 
 def shown(value: object, limit: int = 60) -> str:
     """A value from a manifest as a message quotes it: short, printable."""
-    text = printable(repr(value) if not isinstance(value, str) else f'"{value}"')
+    text = printable(repr(value) if not isinstance(value, str) else f'"{value}"').replace("\n", "\\n")
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -82,12 +82,6 @@ class Cluster(BareCluster):
         run = engine.send(self.timeline, begin, requests, connections, rate, duration, seed)
         return Outcome(url, run, lambda: Shares(path.shares(self.timeline, begin)), self.pod_name)
 
-    def panel(self, url: str, workload: str):
-        """Controls for the replicas of `workload` and the nodes, and the shares of `url` that follow them."""
-        from .show.panels import Panel  # loads ipywidgets
-
-        return Panel(self, url, workload)
-
     def get(self, kind: str):
         """The objects of a kind as a table, as kubectl get shows them; "all" kinds are plural or singular."""
         from .show.tables import objects_table  # loads pandas

@@ -9,11 +9,11 @@ from typing import Any
 import yaml as pyyaml
 
 from .cluster import Cluster
-from .errors import InputError, shown
+from .errors import InputError, shown, whole
 from .manifests import decode_mapping
 from .objects import KINDS, Object, Workload
 from .positions import Source
-from .reader import Document, read
+from .reader import Document, items_of, read, resolve
 
 SHORT = {
     "svc": "service",
@@ -30,8 +30,7 @@ SHORT = {
 
 def scale(cluster: Cluster, name: str, replicas: int) -> Cluster:
     """The same cluster with `replicas` of the workload `name` ("order", "ns/order" or "deployment/order")."""
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or not 0 <= replicas <= 100_000:
-        raise InputError(f"{shown(replicas)} replicas cannot be", expected="a whole number from 0 to 100000")
+    replicas = whole(replicas, "the number of replicas", 0, 100_000)
     workload = find(name, [o for o in cluster.objects if isinstance(o, Workload) and o.kind != "DaemonSet"], "workload")
     raw = merged(workload.raw, {"spec": {"replicas": replicas}})
     changed = decode_mapping(raw, Document(raw, workload.origin))
@@ -44,9 +43,10 @@ def apply(cluster: Cluster, text: str) -> Cluster:
     The text names kind and metadata.name; an object that is not there yet is added. Raises InputError with the
     line in `text`.
     """
-    source = Source("<applied>", text)
+    if not isinstance(text, str):
+        raise InputError(f"cannot apply {shown(text)}", expected="YAML text")
     objects = list(cluster.objects)
-    for document in read(source):
+    for document in (item for whole_text in read(Source("<applied>", text)) for item in items_of(whole_text)):
         patch = document.value
         if patch is None:
             continue
@@ -65,7 +65,7 @@ def apply(cluster: Cluster, text: str) -> Cluster:
                 line=document.origin.line,
             )
         before = same[0].raw if same else {}
-        api = next((f"{g}/{v}".lstrip("/") for (g, k), (v, _) in KINDS.items() if k == kind), None)
+        api = next((f"{g}/{v.split()[0]}".lstrip("/") for (g, k), (v, _) in KINDS.items() if k == kind), None)
         raw = merged({"apiVersion": api, **before} if api else before, patch)
         made = decode_mapping(raw, document)
         if same:
@@ -102,7 +102,7 @@ def everything(cluster: Cluster) -> list[Object]:
 
 
 def of_kind(cluster: Cluster, kind: str) -> list[Object]:
-    wanted = _long(kind.lower())
+    wanted = _long(str(kind).lower())
     wanted = {"ingresses": "ingress", "ingressclasses": "ingressclass"}.get(wanted, wanted)
     found = [o for o in everything(cluster) if wanted in (o.kind.lower(), o.kind.lower() + "s")]
     if not found and wanted.rstrip("s") not in {o.kind.lower() for o in everything(cluster)}:
@@ -119,7 +119,22 @@ def yaml(cluster: Cluster, ref: str) -> str:
     namespace, _, kind = kind.rpartition("/")
     found = find(f"{namespace}/{name}" if namespace else name, of_kind(cluster, kind), kind)
     raw = next((o.raw for o in cluster.objects if o.key == found.key), None) or plain(found)
-    return pyyaml.dump(dict(raw), sort_keys=False, allow_unicode=True, width=120)
+    return pyyaml.dump(dict(raw), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(pyyaml.SafeDumper):
+    """Quotes what Kubernetes' YAML would not read as text, such as y and 123e4567; PyYAML's own rules are others."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if isinstance(resolve(text), str) else '"'
+    ),
+)
 
 
 def _long(kind: str) -> str:

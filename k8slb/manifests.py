@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from .errors import InputError, printable, shown
+from .errors import InputError, printable, shown, whole
 from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, Invalid, Object, Other, decoder
 from .positions import Source
-from .reader import Document, items_of, read
+from .reader import RENDER, Document, items_of, read
 
 MAX_SIZE = 300_000_000  # bytes of all input together
 _HERE = Path(__file__).parent
@@ -46,7 +47,7 @@ def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int =
     skipped: list[str] = []
     warnings: list[str] = []
     objects: dict[tuple[str, str, str], Object] = {}
-    budget = [max_size]
+    budget = [whole(max_size, "max_size", 1, 2**40)]
     for source, strict in _sources(what, skipped, budget):
         for document in read(source):
             for item in items_of(document):
@@ -60,6 +61,9 @@ def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int =
                         f"{earlier.origin.file}:{earlier.origin.line}; the last wins, as with repeated kubectl apply"
                     )
                 objects[found.key] = found
+    if not objects:
+        told = f" (skipped {', '.join(skipped[:6])})" if skipped else ""
+        raise InputError(f"no Kubernetes object in the input{told}", expected="objects with apiVersion and kind")
     return Manifests(tuple(objects.values()), tuple(warnings), tuple(skipped))
 
 
@@ -69,7 +73,7 @@ def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int =
 def _sources(what: object, skipped: list[str], budget: list[int]) -> Iterator[tuple[Source, bool]]:
     """(source, strict) of everything asked for; `strict`: named by the reader, so a non-manifest in it is an error."""
     if isinstance(what, Source):
-        _within("", len(what.text), what.file, budget)
+        _spend(len(what.text), what.file, budget)
         yield what, True
         return
     if isinstance(what, bytes):
@@ -77,8 +81,11 @@ def _sources(what: object, skipped: list[str], budget: list[int]) -> Iterator[tu
     if isinstance(what, (str, os.PathLike)):
         text = os.fspath(what)
         if isinstance(what, str) and _looks_like_text(text):
-            yield Source("<text>", _within(text, len(text), "<text>", budget)), True
+            _spend(len(text), "<text>", budget)
+            yield Source("<text>", text), True
             return
+        if not text:
+            raise InputError("got an empty text", expected="a path, a bundled set's name or YAML text")
         if text in bundled():
             for name in BESIDE.get(text, (text,)):
                 yield from _folder(DATA / "manifests" / name, skipped, budget, shown_as=name)
@@ -86,8 +93,10 @@ def _sources(what: object, skipped: list[str], budget: list[int]) -> Iterator[tu
         path = Path(text).expanduser()
         try:
             is_folder, is_file = path.is_dir(), path.exists()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{shown(text)} is no path: {error}") from None
+        except (OSError, ValueError):
+            raise InputError(
+                f"{shown(text)} is no path", expected="a path, a bundled set's name or YAML text"
+            ) from None
         if is_folder:
             yield from _folder(path, skipped, budget, shown_as=text.rstrip("/"))
         elif is_file:
@@ -124,25 +133,28 @@ def _folder(folder: Path, skipped: list[str], budget: list[int], shown_as: str) 
 
 def _file(path: Path, label: str, budget: list[int]) -> Source:
     try:
-        size = path.stat().st_size
-        _within("", size, label, budget)
-        raw = path.read_bytes()
-        if not size:  # a pipe (/dev/stdin) tells its size only when read
-            _within("", len(raw), label, budget)
+        with path.open("rb") as file:
+            raw = read_bounded(file, budget[0])
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=label) from None
+    _spend(len(raw), label, budget)
     return Source(label, text_of(raw, label))
 
 
-def _within(text: str, size: int, label: str, budget: list[int]) -> str:
+def read_bounded(file: BinaryIO, limit: int) -> bytes:
+    """The bytes of `file`, and no more than one over the limit: a pipe or /dev/zero does not tell its size."""
+    parts, left = [], limit + 1
+    while left > 0 and (part := file.read(min(left, 2**24))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _spend(size: int, label: str, budget: list[int]) -> None:
     budget[0] -= size
     if budget[0] < 0:
-        raise InputError(
-            f"is larger than the limit ({size:,} bytes more than is left)",
-            expected="at most 300,000,000 bytes of input; --max-size or max_size= raises it",
-            file=label,
-        )
-    return text
+        expected = f"at most {MAX_SIZE:,} bytes of input in all, unless --max-size or max_size= says otherwise"
+        raise InputError("is more than the limit leaves", expected=expected, file=label)
 
 
 def text_of(raw: bytes, label: str) -> str:
@@ -191,10 +203,9 @@ def decode_mapping(raw: dict, document: Document) -> Object:
     try:
         return _decoded(raw, document)
     except Invalid as error:
-        who = _who(raw)
         raise InputError(
-            f"{error.problem} (in {who})",
-            expected=error.expected,
+            f"{error.problem} (in {_who(raw)})",
+            expected=RENDER if "{{" in error.problem else error.expected,
             file=origin.file,
             line=origin.line_of(error.path),
             field=dotted(error.path),
@@ -219,8 +230,9 @@ def _decoded(raw: dict, document: Document) -> Object:
     kind, api = raw["kind"], raw["apiVersion"]
     group, _, version = api.rpartition("/")
     served, cls = KINDS.get((group, kind), ("", Other))
-    if cls is not Other and version != served:
-        raise Invalid(f"{shown(api)} is not served for {kind}", f"{group}/{served}".lstrip("/"), ("apiVersion",))
+    if cls is not Other and version not in served.split():
+        right = " or ".join(f"{group}/{v}".lstrip("/") for v in served.split())
+        raise Invalid(f"{shown(api)} is not served for {kind}", right, ("apiVersion",))
     if kind in REMOVED_GROUPS.get(group, ()):
         right = next(f"{g}/{v}" for (g, k), (v, _) in KINDS.items() if k == kind)
         raise Invalid(f"{shown(api)} is no longer served for {kind} (since Kubernetes 1.22)", right, ("apiVersion",))

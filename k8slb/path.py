@@ -16,13 +16,15 @@ from random import Random
 from .balancers import balancer
 from .cluster import Cluster
 from .decision import Candidate, Decision, Hop, Place, Timeline
-from .errors import InputError, NotModelled, shown
+from .errors import InputError, NotModelled, shown, whole
 from .kubectl import find
 from .layers import cloud_lb, dns, ingress, kube_proxy, pods
 from .objects import Node, Pod, Service
+from .scheduling import some
 from .traffic import CLIENT, Flow, flow_of, is_address
 
 MAX_HOPS = 16
+MAX_SEED = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def start(
 ) -> Start:
     """The client and its flow for `url`; InputError for a URL, client or node that cannot be."""
     flow = flow_of(url, method, headers)
-    if via is not None and via not in view.node:
-        raise InputError(f"there is no node {shown(via)}", expected="one of: " + ", ".join(view.node))
+    if via is not None:
+        _known_node(view, via)
     if from_ is None:
         service = _service_meant(view, flow.destination)
         if service is None:
@@ -62,15 +64,19 @@ def start(
             )
         return Start(Place("outside", name or CLIENT), replace(flow, source=name or CLIENT), via)
     if kind == "node":
-        if name not in view.node:
-            raise InputError(f"there is no node {shown(name)}", expected="one of: " + ", ".join(view.node))
-        return Start(Place("node", name), replace(flow, source=view.node[name].address), via)
+        return Start(Place("node", name), replace(flow, source=_known_node(view, name).address), via)
     if kind == "pod":
         pod: Pod = find(name, view.pods, "pod")
         if not pod.status.podIP:
             raise InputError(f"{pod} has no address yet", expected="a running pod")
         return Start(Place("pod", f"{pod.namespace}/{pod.name}"), replace(flow, source=pod.status.podIP), via)
     raise InputError(f"{shown(from_)} is no client", expected="external, external:IP, node:NAME or pod:NAMESPACE/NAME")
+
+
+def _known_node(view: Cluster, name: object) -> Node:
+    if not isinstance(name, str) or name not in view.node:
+        raise InputError(f"there is no node {shown(name)}", expected=f"one of: {some(view.node, 10)}")
+    return view.node[name]
 
 
 def _service_meant(view: Cluster, name: str) -> Service | None:
@@ -128,13 +134,16 @@ def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
 
 
 def _arrived(view: Cluster, flow: Flow, place: Place, now: float) -> Decision:
-    if flow.request and flow.destination in view.replica_at:
+    controller = view.replica_at.get(flow.destination)
+    if flow.request and controller and view.pod_behind(flow.destination, flow.port) in controller.pods:
         return ingress.decide(view, flow, place, now)
     return pods.decide(view, flow, place, now)
 
 
 def _rules_of(view: Cluster, flow: Flow, place: Place) -> Place | None:
     """The node whose kube-proxy rules the packet meets, if its destination is one of theirs."""
+    if flow.destination.startswith("127."):
+        return place if place.kind == "node" else None
     if flow.destination in view.node_at:
         if view.door(flow.destination, flow.port, flow.protocol) or not view.pod_behind(flow.destination, flow.port):
             return Place("node", view.node_at[flow.destination].name)
@@ -176,7 +185,7 @@ def _nowhere(view: Cluster, flow: Flow, place: Place, inside: bool) -> Decision:
 
 def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> list[Hop]:
     """One request's way, hop by hop, with the picks that `seed` gives."""
-    rng, memory, hops = Random(seed), {}, []
+    rng, memory, hops = Random(whole(seed, "the seed", 0, MAX_SEED)), {}, []
     place, flow, via = begin.place, begin.flow, begin.via
     tried: list[Candidate] = []
     while True:

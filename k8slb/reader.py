@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import yaml
@@ -46,15 +47,20 @@ def read(source: Source) -> Iterator[Document]:
 def _read_json(source: Source) -> Document | None:
     start = len(source.text) - len(source.text.lstrip("﻿ \t\r\n"))
     try:
-        value = json.loads(source.text[start:])
-    except RecursionError:
-        raise InputError("nested too deep", expected=f"at most {MAX_DEPTH} levels", file=source.file) from None
-    except ValueError:
+        value = json.loads(source.text[start:], object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        value = None
+    if value is None or _deeper_than(value, MAX_DEPTH):
         return None  # flow-style YAML, or several JSON documents: the YAML reader takes it, or names what is wrong
-    if _deeper_than(value, MAX_DEPTH):
-        raise InputError("nested too deep", expected=f"at most {MAX_DEPTH} levels", file=source.file)
     json_source = Source(source.file, source.text, json=True)
     return Document(value, Origin(json_source, start, len(source.text), source.text.count("\n", 0, start) + 1))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
@@ -91,6 +97,8 @@ def items_of(document: Document) -> list[Document]:
 _WORDS: dict[str, Any] = {"": None, "~": None} | {w: None for w in ("null", "Null", "NULL")}
 _WORDS |= {w: True for w in ("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y")}
 _WORDS |= {w: False for w in ("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N")}
+RENDER = "plain YAML: render it first: helm template"
+_NO_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\U0010ffff]")  # YAML 1.1's printable characters
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
 _BASED = re.compile(r"[-+]?0(b[01_]+|x[0-9a-fA-F_]+|o?[0-7_]+)$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
@@ -112,7 +120,7 @@ def resolve(text: str) -> Any:
         base = {"b": 2, "x": 16}.get(digits[1:2], 8)
         return sign * int(digits[2:] if base != 8 else digits, base)
     if _FLOAT.match(text):
-        return float(text)
+        return float(text) if isfinite(float(text)) else text  # Go's parser refuses 123e4567: it stays text
     return _SPECIAL.get(text.lower(), text)
 
 
@@ -121,12 +129,12 @@ class _Reader:
 
     def __init__(self, source: Source):
         self.source = source
-        self.parser = yaml.CSafeLoader(source.text)
         self.known: dict[str, Any] = {}  # plain scalars repeat a lot: true, TCP, node-a
 
     def documents(self) -> Iterator[Document]:
         begin = None
         try:
+            self.parser = yaml.CSafeLoader(self.source.text)
             event = self.parser.get_event
             while not isinstance(current := event(), yaml.StreamEndEvent):
                 if isinstance(current, yaml.DocumentStartEvent):
@@ -136,29 +144,18 @@ class _Reader:
                     end = event().start_mark
                     origin = Origin(self.source, begin.index, end.index, begin.line + 1, begin.column)
                     yield Document(value, origin)
-        except yaml.YAMLError as error:
-            raise self._complaint(error) from None
-        except UnicodeEncodeError:
-            raise InputError(
-                "holds characters that are not text", expected="UTF-8 text", file=self.source.file
-            ) from None
-
-    def _complaint(self, error: yaml.YAMLError) -> InputError:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = mark.line + 1 if mark else None
-        text = self.source.text
-        around = text.splitlines()[line - 1] if line and line <= text.count("\n") + 1 and len(text) < 10**7 else ""
-        if "{{" in around or "{%" in around:
-            return InputError(
-                "holds template braces, so it is no manifest yet",
-                expected="plain YAML: render it first: helm template",
-                file=self.source.file,
-                line=line,
-            )
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        return InputError(f"not YAML: {problem}", file=self.source.file, line=line)
+        except yaml.MarkedYAMLError as error:
+            raise self._fail(error.problem_mark or error.context_mark, f"not YAML: {error.problem}") from None
+        except (yaml.reader.ReaderError, UnicodeEncodeError):
+            begun = _NO_TEXT.split(self.source.text, 1)[0]
+            problem = "holds a character that is not text, such as NUL"
+            line = begun.count("\n") + 1
+            raise InputError(problem, expected="YAML or JSON", file=self.source.file, line=line) from None
 
     def _fail(self, mark: Any, problem: str, expected: str = "") -> InputError:
+        around = "".join(self.source.text.split("\n")[max(0, mark.line - 1) : mark.line + 1])
+        if "{{" in around or "{%" in around:
+            problem, expected = "holds template braces, so it is no manifest yet", RENDER
         return InputError(problem, expected=expected, file=self.source.file, line=mark.line + 1)
 
     def _value(self, event: Any) -> Any:

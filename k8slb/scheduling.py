@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from .errors import InputError
 from .objects import (
     KubeProxyConfiguration,
     Node,
@@ -21,6 +22,7 @@ from .objects import (
 )
 
 FIRST = 5  # a network's first addresses are left to gateways and to clients that the model adds
+MAX_PODS = 200_000
 BLOCK = 256  # each workload's pods have a block of their own, so that scaling one moves no other's address
 
 
@@ -65,8 +67,16 @@ def schedule(objects: Sequence[Object], running: Running) -> None:
         pods.append((0, i, pod))
         bare += not pod.status.podIP
     for block, workload in enumerate(making, start=1 if bare else 0):
+        if len(pods) + (workload.kind != "DaemonSet") * workload.spec.replicas > MAX_PODS:
+            file, line = workload.where("spec", "replicas")
+            problem, most = f"too many pods, with those of {workload}", f"at most {MAX_PODS:,} in all"
+            raise InputError(problem, expected=most, file=file, line=line, field="spec.replicas")
         pods += [(block, i, pod) for i, pod in enumerate(_pods_of(workload, running))]
-    placed = [(b, i, _placed(pod, i, running)) for b, i, pod in pods]
+    fitting: dict[tuple, list[Node]] = {}  # the nodes for each combination of nodeSelector and tolerations
+    placed = [(b, i, _placed(pod, i, running, fitting)) for b, i, pod in pods]
+    homeless = [str(p) for _, _, p in placed if p.status.phase == "Pending" and not p.spec.nodeName]
+    if homeless:
+        running.warnings.append(f"{some(homeless)}: no node fits (nodeSelector, taints), so Pending, without traffic")
     running.pods = _addressed(placed, objects, running)
     if making:
         running.assumptions.append(
@@ -119,12 +129,14 @@ def _tolerates(spec: PodSpec, node: Node) -> bool:
     return all(t.key in keys or "" in keys for t in blocking)
 
 
-def _placed(pod: Pod, i: int, running: Running) -> Pod:
+def _placed(pod: Pod, i: int, running: Running, fitting: dict[tuple, list[Node]]) -> Pod:
     if pod.spec.nodeName or not pod.running:
         return pod
-    nodes = [n for n in running.nodes if _tolerates(pod.spec, n)]
+    rules = (tuple(pod.spec.nodeSelector.items()), pod.spec.tolerations)
+    if rules not in fitting:
+        fitting[rules] = [n for n in running.nodes if _tolerates(pod.spec, n)]
+    nodes = fitting[rules]
     if not nodes:
-        running.warnings.append(f"{pod} fits no node (nodeSelector, taints): it stays Pending and gets no traffic")
         return replace(pod, status=replace(pod.status, phase="Pending"))
     return replace(pod, spec=replace(pod.spec, nodeName=nodes[i % len(nodes)].name))
 
@@ -140,6 +152,7 @@ def _addressed(placed: list[tuple[int, int, Pod]], objects: Sequence[Object], ru
     own_networks = bool(running.nodes) and all(n.spec.podCIDR for n in running.nodes)
     next_free: dict[object, int] = defaultdict(lambda: FIRST)
     found: dict[int, str] = {}
+    stranded: list[str] = []
     for block, _, pod in sorted(silent, key=lambda x: (x[1], x[0])):  # first replicas first: scaling up moves few
         node = node_of.get(pod.spec.nodeName)
         if pod.spec.hostNetwork and node:
@@ -147,7 +160,7 @@ def _addressed(placed: list[tuple[int, int, Pod]], objects: Sequence[Object], ru
             continue
         within, key, first = network, None, 0
         if own_networks and node:
-            within, key = ipaddress.ip_network(node.spec.podCIDR.split(",")[0]), node.name
+            within, key = ipaddress.ip_network(node.spec.podCIDR, strict=False), node.name
         elif in_blocks:
             key, first = block, block * BLOCK
         while (address := str(within[min(first + next_free[key], within.num_addresses - 1)])) in taken:
@@ -155,11 +168,13 @@ def _addressed(placed: list[tuple[int, int, Pod]], objects: Sequence[Object], ru
             if first + next_free[key] >= within.num_addresses:
                 break
         if address in taken:
-            running.warnings.append(f"no address is left in {within} for {pod}: it stays Pending")
+            stranded.append(str(pod))
             continue
         next_free[key] += 1
         taken.add(address)
         found[id(pod)] = address
+    if stranded:
+        running.warnings.append(f"{some(stranded)}: no address is left, so Pending")
     if found:
         running.assumptions.append(
             f"pods without an address have one in a fixed order from {network}, a block of {BLOCK} a workload"
@@ -174,14 +189,14 @@ def _wants_address(pod: Pod) -> bool:
 
 
 def _cluster_cidr(
-    placed: Iterable[tuple[int, int, Pod]], objects: Sequence[Object], running: Running
+    placed: Sequence[tuple[int, int, Pod]], objects: Sequence[Object], running: Running
 ) -> ipaddress.IPv4Network:
     """The pods' network: kube-proxy's clusterCIDR, or the smallest that holds what is given, or 10.0.0.0/16."""
     config = next((o for o in objects if isinstance(o, KubeProxyConfiguration)), None)
     if config and config.clusterCIDR:
         running.cluster_cidr = config.clusterCIDR.split(",")[0]
         return ipaddress.ip_network(running.cluster_cidr, strict=False)
-    given = [n.spec.podCIDR.split(",")[0] for n in running.nodes if n.spec.podCIDR]
+    given = [n.spec.podCIDR for n in running.nodes if n.spec.podCIDR]
     hosts = {n.address for n in running.nodes}
     given += [
         p.status.podIP
@@ -196,7 +211,7 @@ def _cluster_cidr(
         network = ipaddress.ip_network((low, 32)).supernet(new_prefix=32 - max((low ^ high).bit_length(), 8))
     else:
         blocks = max((b for b, _, _ in placed), default=0) + 1
-        network = ipaddress.ip_network("10.0.0.0/16" if blocks <= BLOCK else "10.0.0.0/10")
+        network = ipaddress.ip_network("10.0.0.0/16" if blocks <= BLOCK and len(placed) < 60_000 else "10.0.0.0/10")
     if config is None:  # one that names no clusterCIDR has chosen to detect no local traffic
         running.cluster_cidr = str(network)
         running.assumptions.append(

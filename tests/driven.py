@@ -19,7 +19,14 @@ class Driven(NotebookClient):
 
     def move(self, model: str, **state) -> list[dict]:
         """Send what JupyterLab sends when a control is moved; return every message that came of it."""
-        content = {"comm_id": model, "data": {"method": "update", "state": state, "buffer_paths": []}}
+        return self._send(model, {"method": "update", "state": state, "buffer_paths": []})
+
+    def click(self, model: str) -> list[dict]:
+        """Send what JupyterLab sends when a button is clicked; return every message that came of it."""
+        return self._send(model, {"method": "custom", "content": {"event": "click"}})
+
+    def _send(self, model: str, data: dict) -> list[dict]:
+        content = {"comm_id": model, "data": data}
         message = self.kc.session.msg("comm_msg", content)
         self.kc.shell_channel.send(message)
         caused = []

@@ -1,16 +1,13 @@
 """What the README shows is what the commands print."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
+
+from k8slb.course.build import filled
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_command_shown_prints_what_is_shown():
-    blocks = re.findall(r"```\n\$ (k8slb [^\n]*)\n(.*?)```", README, re.S)
-    assert blocks
-    for command, shown in blocks:
-        ran = subprocess.run([sys.executable, "-m", *command.split()], capture_output=True, text=True)
-        assert (ran.stdout, ran.stderr) == (shown, "")
+    assert README.count("\n$ k8slb ") >= 1
+    assert filled(README) == README
+    assert filled(README.replace("1 of 3", "1 of 4")) == README, "a wrong line would be found"

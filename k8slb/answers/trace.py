@@ -177,8 +177,8 @@ class Trace:
         return steps
 
     def _back_line(self) -> str:
-        told = "; ".join(f"{s['at']} {s['what']}" for s in self._returns)
-        return f"{told}; the pod saw {self.source_seen} as its caller" if self.served else told
+        told = "; ".join(f"{s['at']} {s['what']}" for s in self._returns if s["layer"] == "kube-proxy") or "as it came"
+        return told
 
 
 class Why(str):
@@ -252,7 +252,8 @@ def _line(hop: Hop) -> str:
         if decision.layer == "dns" or chosen.name == chosen.address
         else f"{chosen.name} {chosen.address}"
     )
-    text = f"{decision.brief or decision.why} -> {goes}" + (f", 1 of {many}" if many > 1 else "")
+    before, after = decision.brief
+    text = f"{before or decision.why} -> {goes}" + (f", 1 of {many}" if many > 1 else "") + after
     changed = rewritten(hop)
     if decision.layer == "kube-proxy" and "source" in changed:
         text += "; source {} becomes {}".format(*changed["source"])

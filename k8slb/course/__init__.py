@@ -1,1 +1,26 @@
-"""The course around the lessons: copies for learners, checks, hints, solutions."""
+"""The course around the lessons: copies for learners, predictions, exercises, checks, progress; and its panels."""
+
+from importlib import import_module
+from typing import Any
+
+_ROOMS = {
+    "Predict": "k8slb.course.predictions",
+    "check": "k8slb.course.checks",
+    "controls": "k8slb.show.controls",
+    "panel": "k8slb.show.panels",
+    "restore": "k8slb.course.progress",
+    "save": "k8slb.course.progress",
+}
+__all__ = list(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    """Load on demand: the command line passes here on its way to `lab`, and ipywidgets alone takes half a second."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    module = import_module(_ROOMS[name])
+    return module if name == "controls" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ROOMS]

@@ -1,10 +1,13 @@
-"""`make lessons`: execute every stored notebook and keep its outputs in the form that is committed.
+"""`make lessons`: write the exercises into every stored notebook, execute it, and make the one with the solutions.
 
 Stored are PNG and text only: no widget state, no SVG, nothing that a second run would write differently.
 """
 
 from __future__ import annotations
 
+import copy
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,16 +15,53 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from .exercises import EXERCISES
 from .lab import stored
 
 KEPT = ("image/png", "text/plain")
+TAG = "exercise:"
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    """The notebook at `path`, run from top to bottom in its own folder, in its stored form."""
-    notebook = nbformat.read(path, as_version=4)
+def cells(id: str, solved: bool = False) -> list[nbformat.NotebookNode]:
+    """The two cells of an exercise: the task with its hints, and the stub (or the solution) with its check."""
+    exercise = EXERCISES[id]
+    parts = [f"### Exercise {id} {'★' * exercise.stars}", exercise.task]
+    for number, hint in enumerate(exercise.hints, 1):
+        parts.append(f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n</details>")
+    pair = [
+        nbformat.v4.new_markdown_cell("\n\n".join(parts)),
+        nbformat.v4.new_code_cell(exercise.solved if solved else exercise.stub),
+    ]
+    for cell in pair:
+        cell.metadata["tags"] = [TAG + id]
+    return pair
+
+
+def exercise_of(cell: nbformat.NotebookNode) -> str | None:
+    """The id of the exercise that the cell is a part of."""
+    return next((tag.removeprefix(TAG) for tag in cell.metadata.get("tags", ()) if tag.startswith(TAG)), None)
+
+
+def with_exercises(notebook: nbformat.NotebookNode, solved: bool = False) -> nbformat.NotebookNode:
+    """A copy in which the cells tagged exercise:ID, a Markdown and then a code cell, hold what the exercise says."""
+    notebook, left = copy.deepcopy(notebook), {}
+    for number, cell in enumerate(notebook.cells):
+        if id := exercise_of(cell):
+            if id not in EXERCISES:
+                raise ValueError(f"cell {number}: there is no exercise {id}")
+            pair = left.setdefault(id, cells(id, solved))
+            if not pair or cell.cell_type != pair[0].cell_type:
+                raise ValueError(f"cell {number}: exercise {id} is one Markdown cell, then one code cell")
+            cell.source = pair.pop(0).source
+    if missing := [id for id, pair in left.items() if pair]:
+        raise ValueError(f"no code cell for exercise {', '.join(missing)}")
+    return notebook
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """The notebook, run from top to bottom in `folder`, in its stored form."""
     NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     ).execute()
     return normalised(notebook)
 
@@ -42,14 +82,41 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def main() -> int:
+def build(lesson: Path) -> list[Path]:
+    """Bring a stored lesson and, if it has exercises, its solutions up to date; return what was written."""
+    read = nbformat.read(lesson, as_version=4)
+    targets = {lesson: False}
+    if any(map(exercise_of, read.cells)):
+        targets[lesson.parent / "solutions" / lesson.name] = True
+    for target, solved in targets.items():
+        target.parent.mkdir(exist_ok=True)
+        nbformat.write(execute(with_exercises(read, solved), target.parent), target)
+    return list(targets)
+
+
+def filled(page: str) -> str:
+    """A Markdown page with what each of its "$ k8slb ..." blocks prints."""
+
+    def printed(block: re.Match) -> str:
+        ran = subprocess.run([sys.executable, "-m", *block[1].split()], capture_output=True, text=True)
+        return f"```\n$ {block[1]}\n{ran.stdout}```"
+
+    return re.sub(r"^```\n\$ (k8slb [^\n]*)\n.*?^```", printed, page, flags=re.MULTILINE | re.DOTALL)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build the lessons whose names begin with one of `argv`, or all; and the README beside them."""
+    readme = stored().parent / "README.md"
+    if readme.exists():
+        readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    wanted = tuple(sys.argv[1:] if argv is None else argv) or ("",)
     for path in sorted(stored().glob("*.ipynb")):
-        try:
-            nbformat.write(execute(path), path)
-        except CellExecutionError as error:
-            print(f"{path.name}: {error}", file=sys.stderr)
-            return 1
-        print(path.name)
+        if path.name.startswith(wanted):
+            try:
+                print(*(file.relative_to(stored()) for file in build(path)), sep="\n")
+            except (CellExecutionError, ValueError) as error:
+                print(f"{path.name}: {error}", file=sys.stderr)
+                return 1
     return 0
 
 

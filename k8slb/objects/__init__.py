@@ -6,6 +6,7 @@ not read are left in the object's raw mapping, which `Cluster.yaml` prints.
 
 from .base import Object, ObjectMeta, Other, OwnerReference, Secret
 from .decode import Invalid, Strings, decoder
+from .gateways import Gateway, GatewayClass, HorizontalPodAutoscaler, HTTPRoute, ReferenceGrant
 from .ingresses import HTTPIngressPath, Ingress, IngressBackend, IngressClass
 from .services import (
     EndpointConditions,
@@ -26,7 +27,7 @@ from .services import (
 from .workloads import Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Workload
 
 APPS = dict.fromkeys(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"), Workload)
-# (API group, kind) -> (the version the API server of 1.36 serves, the type that reads it)
+# (API group, kind) -> (the versions that an API server of 1.36 serves, best first; the type that reads it)
 KINDS: dict[tuple[str, str], tuple[str, type[Object]]] = {
     ("", "Namespace"): ("v1", Namespace),
     ("", "Node"): ("v1", Node),
@@ -37,6 +38,11 @@ KINDS: dict[tuple[str, str], tuple[str, type[Object]]] = {
     ("networking.k8s.io", "Ingress"): ("v1", Ingress),
     ("networking.k8s.io", "IngressClass"): ("v1", IngressClass),
     ("networking.k8s.io", "ServiceCIDR"): ("v1", ServiceCIDR),
+    ("gateway.networking.k8s.io", "GatewayClass"): ("v1 v1beta1", GatewayClass),
+    ("gateway.networking.k8s.io", "Gateway"): ("v1 v1beta1", Gateway),
+    ("gateway.networking.k8s.io", "HTTPRoute"): ("v1 v1beta1", HTTPRoute),
+    ("gateway.networking.k8s.io", "ReferenceGrant"): ("v1 v1beta1", ReferenceGrant),
+    ("autoscaling", "HorizontalPodAutoscaler"): ("v2 v1", HorizontalPodAutoscaler),
     ("kubeproxy.config.k8s.io", "KubeProxyConfiguration"): ("v1alpha1", KubeProxyConfiguration),
 } | {("apps", kind): ("v1", cls) for kind, cls in APPS.items()}
 REMOVED_GROUPS = {"extensions": ("Ingress", "Deployment", "ReplicaSet", "DaemonSet")}  # served until Kubernetes 1.22

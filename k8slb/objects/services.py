@@ -7,7 +7,22 @@ from typing import Annotated, Literal
 
 from ..errors import shown
 from .base import Object, object_, value
-from .decode import CIDR, Address, Invalid, Label, Policy, Port, PortName, Protocol, Strings, address_check, within
+from .decode import (
+    CIDR,
+    Address,
+    CIDRs,
+    Invalid,
+    Label,
+    OptionalPort,
+    Policy,
+    Port,
+    PortName,
+    Protocol,
+    SourceRange,
+    Strings,
+    address_check,
+    within,
+)
 
 
 @value
@@ -16,7 +31,7 @@ class ServicePort:
     name: Label = ""
     protocol: Protocol = "TCP"
     targetPort: Port | PortName | None = None
-    nodePort: Port | None = None
+    nodePort: OptionalPort = 0
 
     @property
     def target(self) -> int | str:
@@ -46,8 +61,8 @@ class ServiceSpec:
     trafficDistribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
     sessionAffinity: Literal["None", "ClientIP"] = "None"
     sessionAffinityConfig: SessionAffinityConfig = field(default_factory=SessionAffinityConfig)
-    loadBalancerSourceRanges: tuple[CIDR, ...] = ()
-    loadBalancerIP: str = ""
+    loadBalancerSourceRanges: tuple[SourceRange, ...] = ()
+    loadBalancerIP: Address = ""
     allocateLoadBalancerNodePorts: bool = True
     healthCheckNodePort: int = 0
     publishNotReadyAddresses: bool = False
@@ -55,7 +70,7 @@ class ServiceSpec:
 
 @value
 class LoadBalancerIngress:
-    ip: str = ""
+    ip: Address = ""
     hostname: str = ""
     ipMode: Literal["VIP", "Proxy"] = "VIP"
 
@@ -173,10 +188,10 @@ class EndpointSlice(Object):
         return self.metadata.labels.get("kubernetes.io/service-name", "")
 
     def check(self) -> None:
-        if self.addressType == "FQDN":
-            return
         for i, endpoint in enumerate(self.endpoints):
-            for j, address in enumerate(endpoint.addresses):
+            if not endpoint.addresses:
+                raise Invalid("is empty", "at least one address", ("endpoints", i, "addresses"))
+            for j, address in enumerate(endpoint.addresses if self.addressType != "FQDN" else ()):
                 try:
                     address_check(address)
                 except Invalid as error:
@@ -201,7 +216,7 @@ class ProxyIPVS:
 @object_
 class KubeProxyConfiguration(Object):
     mode: Literal["", "iptables", "ipvs", "nftables"] = ""
-    clusterCIDR: CIDR = ""
+    clusterCIDR: CIDRs = ""
     detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
     ipvs: ProxyIPVS = ProxyIPVS()
     nodePortAddresses: tuple[str, ...] = ()

@@ -6,13 +6,17 @@ from dataclasses import field
 from typing import Literal
 
 from .base import Condition, Object, object_, value
-from .decode import CIDR, Count, Invalid, Label, Port, PortName, Protocol, Strings
+from .decode import CIDR, Address, Count, Invalid, Label, OptionalPort, Port, PortName, Protocol, Strings, address_check
 
 
 @value
 class NodeAddress:
     type: str = ""
     address: str = ""
+
+    def check(self) -> None:
+        if self.type in ("InternalIP", "ExternalIP"):
+            address_check(self.address)
 
 
 @value
@@ -61,7 +65,7 @@ class ContainerPort:
     containerPort: Port
     name: PortName = ""
     protocol: Protocol = "TCP"
-    hostPort: Port | None = None
+    hostPort: OptionalPort = 0
 
 
 @value
@@ -93,7 +97,7 @@ class PodSpec:
 @value
 class PodStatus:
     phase: str = ""
-    podIP: str = ""
+    podIP: Address = ""
     conditions: tuple[Condition, ...] = ()
 
 

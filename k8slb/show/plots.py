@@ -34,8 +34,8 @@ def shares_picture(rows: Sequence[Row], spread: float, sentence: str, table: str
         label = "exact, and the spread of chance"
         axes.errorbar(shares, at, xerr=spread, fmt="D", color="#1a1a1a", markersize=5, capsize=4, label=label)
     axes.set_xlim(0, max([0.01, *(r[2] for r in drawn), *(s + spread for _, s in exact)]) * 1.15)
-    for i, (_, count, share, _) in enumerate(drawn):
-        axes.annotate(f" {count:,}", (share, i - 0.02), va="bottom", fontsize=8)
+    for i, (_, count, _, _) in enumerate(drawn):
+        axes.annotate(f"{count:,}", (1, i), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=9)
     if drawn:
         figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     more = len(rows) - len(drawn)

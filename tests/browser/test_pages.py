@@ -3,32 +3,12 @@
 from pathlib import Path
 
 import nbformat
+from browser.lab import open_notebook, run_all
 from playwright.sync_api import expect
 
 from k8slb.course.lab import copies, stored
 
 ROOT = Path(__file__).parents[2]
-MENU = '.lm-Menu-item[data-command="runmenu:run-all"]'
-
-
-def open_notebook(page, address: str, name: str) -> None:
-    page.goto(f"{address}/lab/tree/{name}?reset")
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
-    page.wait_for_timeout(500)  # JupyterLab drops a click on its menu just after the kernel is ready
-
-
-def run_all(page) -> None:
-    for _ in range(4):
-        page.click('.lm-MenuBar-item:has-text("Run")')
-        page.wait_for_selector(MENU)
-        page.wait_for_timeout(300)
-        page.click(MENU)
-        try:
-            page.wait_for_selector(".noUi-handle", timeout=20_000)
-            return
-        except Exception:  # the click was lost: again
-            page.keyboard.press("Escape")
-    raise AssertionError("Run All had no effect")
 
 
 def test_the_first_lesson_in_a_browser(lab_server, page, tmp_path):

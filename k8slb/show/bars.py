@@ -1,0 +1,68 @@
+"""The distribution as a drawing: a bar a pod for what was sampled, a mark for the exact share, whiskers for chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .svg import BAR, GROUND, INK, LINE, MISSED, frame, text
+
+MOST = 12
+ROW, LEFT, RIGHT = 24, 250, 740
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25)
+
+
+class Bar(NamedTuple):
+    name: str
+    count: int
+    share: float
+    exact: float | None
+    answered: bool = True  # by a pod
+
+
+def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str, height: float = 0) -> tuple[str, float]:
+    """(SVG, its height) of the shares in `rows`; `spread` is how far chance moves them, and why."""
+    drawn = rows if len(rows) <= MOST else rows[: MOST - 1]
+    left_out = len(rows) - len(drawn)
+    most = min(1.0, max([0.01, *(r.share for r in rows), *(r.exact + spread[0] for r in rows if r.exact is not None)]))
+    step = next((s for s in STEPS if most / s <= 6), 0.25)
+    scale = (RIGHT - LEFT) / (most * 1.02)
+    bottom = ROW * (len(drawn) + (left_out > 0)) + 6
+    parts = []
+    for i in range(int(most / step + 1e-9) + 1):
+        x = LEFT + i * step * scale
+        parts.append(f'<line x1="{x:.1f}" y1="2" x2="{x:.1f}" y2="{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
+        parts.append(text(x, bottom + 15, f"{i * step:.1%}" if step < 0.01 else f"{i * step:.0%}", "middle"))
+    for i, row in enumerate(drawn):
+        parts += _row(row, ROW * i + 4, scale, spread[0])
+    if left_out:
+        shares = [r.share for r in rows[len(drawn) :]]
+        parts.append(text(LEFT - 8, bottom - 8, f"and {left_out} more", "end"))
+        parts.append(text(LEFT + 4, bottom - 8, f"{min(shares):.1%} to {max(shares):.1%} each"))
+    exact = any(r.exact is not None for r in rows)
+    parts.append(
+        text(LEFT, bottom + 34, "bar: share of the requests, sampled" + "; diamond: exact share" * exact, most=90)
+    )
+    if exact and spread[0]:
+        parts.append(text(LEFT, bottom + 52, f"line: expected spread, ±{spread[0]:.1%} ({spread[1]})", most=90))
+    high = max(height, bottom + 60)
+    return frame(high, told, parts), high
+
+
+def _row(row: Bar, y: float, scale: float, spread: float) -> list[str]:
+    middle = y + ROW / 2
+    colour = BAR if row.answered else MISSED
+    out = [
+        text(LEFT - 8, middle + 4, row.name, "end", most=34),
+        f'<rect x="{LEFT}" y="{y + 4:g}" width="{row.share * scale:.1f}" height="{ROW - 8}" fill="{colour}" '
+        f'stroke="{INK}" stroke-width="0.8"/>',
+        text(RIGHT + 12, middle + 4, f"{row.count:,} = {row.share:.1%}"),
+    ]
+    if row.exact is None:
+        return out
+    x, low, top = (LEFT + max(0.0, min(e, 1.0)) * scale for e in (row.exact, row.exact - spread, row.exact + spread))
+    for width, ink in ((5, GROUND), (2, INK)):  # a rim, to be seen on the bar and beside it
+        ends = f"M{low:.1f} {middle - 5:g}v10M{top:.1f} {middle - 5:g}v10M{low:.1f} {middle:g}H{top:.1f}"
+        out.append(f'<path d="{ends if spread else ""}" stroke="{ink}" stroke-width="{width}" fill="none"/>')
+    diamond = f"M{x:.1f} {middle - 6:g}l6 6l-6 6l-6 -6z"
+    return [*out, f'<path d="{diamond}" fill="{INK}" stroke="{GROUND}" stroke-width="1.5"/>']

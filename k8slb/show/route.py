@@ -1,0 +1,200 @@
+"""Every way that a request can take, as stages of spots with edges between them: what the drawing of a path shows.
+
+The same decisions as `path.shares`, walked forward and merged by place, so the shares that arrive at the pods are
+those that `shares` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from .. import path
+from ..cluster import Cluster
+from ..decision import Decision, Place, Timeline
+from ..errors import NotModelled
+from ..traffic import Flow
+
+LOST = {"reject": "connection refused", "drop": "no answer", "unresolved": "name does not resolve"}
+Share = Fraction | None  # None: it depends on load
+
+
+class Spot(NamedTuple):
+    """A box of the drawing: kind "client", "load balancer", "node", "proxy", "pod", "end" (no pod) or "more".
+
+    `note`: the node that a pod runs on, kube-proxy's mode on a node.
+    """
+
+    kind: str
+    name: str
+    address: str = ""
+    note: str = ""
+
+
+class Edge(NamedTuple):
+    source: Spot
+    target: Spot
+    share: Share
+
+
+class _At(NamedTuple):
+    """Where a part of the requests stands: the next decision's place, and the last spot drawn for it."""
+
+    place: Place
+    flow: Flow
+    via: str | None
+    spot: Spot
+    depth: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """`edges[i]` lead from `stages[i]` to `stages[i + 1]`; an edge's share is of all requests."""
+
+    stages: tuple[tuple[Spot, ...], ...]
+    edges: tuple[tuple[Edge, ...], ...]
+    controllers: frozenset[str] = frozenset()
+
+    def arriving(self, stage: int) -> dict[Spot, Share]:
+        """How much of all requests comes to each spot of a stage."""
+        total: dict[Spot, Share] = dict.fromkeys(self.stages[stage], Fraction(0) if stage else Fraction(1))
+        for edge in self.edges[stage - 1] if stage else ():
+            total[edge.target] = plus(total[edge.target], edge.share)
+        return total
+
+    def ends(self) -> dict[Spot, Share]:
+        """How much of all requests comes to each spot that nothing leads on from."""
+        result: dict[Spot, Share] = {}
+        for stage in range(len(self.stages)):
+            onward = {e.source for e in self.edges[stage]} if stage < len(self.edges) else set()
+            for spot, share in self.arriving(stage).items():
+                if spot not in onward:
+                    result[spot] = plus(result.get(spot, Fraction(0)), share)
+        return result
+
+    def way(self, seen: Collection[str]) -> tuple[Spot, ...]:
+        """The one way through the spots whose names or addresses were `seen`, one spot a stage."""
+        best = {spot: (0, (spot,)) for spot in self.stages[0]}
+        ended = []
+        for edges in self.edges:
+            onward: dict[Spot, tuple[int, tuple[Spot, ...]]] = {}
+            for source, target, _ in edges:
+                score, way = best[source]
+                score += target.name in seen or target.address in seen
+                if target not in onward or score > onward[target][0]:
+                    onward[target] = score, (*way, target)
+            ended += [found for spot, found in best.items() if spot not in {e.source for e in edges}]
+            best = onward
+        return max([*ended, *best.values()], key=lambda found: found[0])[1]
+
+
+def edges(timeline: Timeline, begin: path.Start) -> Route:
+    """The route of a request that sets out at `begin`."""
+    view = timeline.seen_by(begin.place)
+    found: list[dict[tuple[Spot, Spot], Share]] = []
+    controllers: set[str] = set()
+
+    def draw(depth: int, source: Spot, target: Spot, share: Share) -> None:
+        found.extend({} for _ in range(depth + 1 - len(found)))
+        found[depth][source, target] = plus(found[depth].get((source, target), Fraction(0)), share)
+
+    client = _client(begin)
+    front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, client, 0): Fraction(1)}
+    for hop in range(path.MAX_HOPS + 1):
+        onward: dict[_At, Share] = {}
+        for at, share in front.items():
+            decision = path.decide(timeline, at.place, at.flow, at.via)
+            if hop == path.MAX_HOPS:
+                decision = path.in_circles(decision)
+            controllers |= {str(decision.facts["controller"])} if "controller" in decision.facts else set()
+            here, depth = _spot(view, decision) or at.spot, at.depth
+            if here != at.spot:
+                draw(depth, at.spot, here, share)
+                depth += 1
+            if decision.action != "forward":
+                if path.outcome_of(decision)[0] != "pod":
+                    draw(depth, here, _end(view, path.outcome_of(decision)), share)
+                continue
+            retried = _retried(timeline, decision, at)
+            if retried:  # several tries are one step here: to who answers in the end
+                for outcome, part in retried.items():
+                    draw(depth, here, _end(view, outcome), _part(share, part))
+                continue
+            via = at.via if decision.layer == "dns" else None
+            for candidate, part in zip(decision.candidates, _exact(decision), strict=True):
+                to = _At(candidate.place, candidate.flow, via, here, depth)
+                onward[to] = plus(onward.get(to, Fraction(0)), _part(share, part))
+        front = onward
+    drawn = tuple(tuple(Edge(*pair, share) for pair, share in _ordered(stage.items())) for stage in found)
+    spots = tuple(tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
+    return Route(((client,), *spots), drawn, frozenset(controllers))
+
+
+def _client(begin: path.Start) -> Spot:
+    kind, name = begin.place
+    return Spot("client", {"outside": "client", "pod": f"pod {name}"}.get(kind, name), begin.flow.source)
+
+
+def _spot(view: Cluster, decision: Decision) -> Spot | None:
+    """Where a decision is drawn; None where it is drawn with the spot before (names are looked up by the client)."""
+    kind, name = decision.place
+    if decision.layer in ("dns", "network"):
+        return None
+    if kind == "cloud-lb":
+        return Spot("load balancer", "load balancer", name)
+    if kind == "node":
+        return Spot("node", name, view.node[name].address if name in view.node else "", view.mode)
+    if decision.layer == "pods":
+        return _pod(view, decision.flow.to)
+    return Spot("proxy", name.rpartition("/")[2], decision.flow.to)
+
+
+def _pod(view: Cluster, address: str) -> Spot:
+    ip, _, port = address.rpartition(":")
+    pod = view.pod_behind(ip, int(port))
+    return Spot("pod", pod.name if pod else ip, address, pod.spec.nodeName if pod else "")
+
+
+def _end(view: Cluster, outcome: path.Outcome) -> Spot:
+    kind, what = outcome
+    if kind == "pod":
+        return _pod(view, what)
+    return Spot("end", f"answered {what}" if kind == "answered" else LOST[what])
+
+
+def _retried(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outcome, Fraction]:
+    """What it comes to where a proxy tries again because some of its pods fail; empty where none does."""
+    if not decision.on_failure:
+        return {}
+    for candidate in decision.candidates:
+        outcomes = path.shares(timeline, path.Start(candidate.place, candidate.flow))
+        if any(kind == "lost" for kind, _ in outcomes):
+            return path.shares(timeline, path.Start(at.place, at.flow, at.via))
+    return {}
+
+
+def _exact(decision: Decision) -> list[Share]:
+    try:
+        return list(path.exact_shares(decision))
+    except NotModelled:
+        return [None] * len(decision.candidates)
+
+
+def plus(a: Share, b: Share) -> Share:
+    return None if a is None or b is None else a + b
+
+
+def _part(share: Share, part: Share) -> Share:
+    return None if share is None or part is None else share * part
+
+
+def _ordered(pairs: Iterable[tuple[tuple[Spot, Spot], Share]]) -> list[tuple[tuple[Spot, Spot], Share]]:
+    return sorted(pairs, key=lambda item: (_rank(item[0][0]), _rank(item[0][1])))
+
+
+def _rank(spot: Spot) -> tuple:
+    """Addresses by number; what no pod answers comes last."""
+    numbers = [int(p) for p in spot.address.replace(":", ".").split(".") if p.isdigit()]
+    return spot.kind == "end", numbers, spot.name

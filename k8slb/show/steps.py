@@ -1,0 +1,78 @@
+"""Requests as dots: one step sends the next request of the simulated run along its way. Nothing moves by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+from traitlets import link
+
+from .route import LOST, Route, Spot
+
+MOST = 1000  # nobody watches more
+
+
+class Steps(widgets.HBox):
+    """The buttons; `at` is how many requests have been sent. The clock of "play" is the browser's own."""
+
+    def __init__(self, moved: Callable[[], None]):
+        self.clock = widgets.Play(0, 0, MOST, interval=1400, layout={"display": "none"})
+        step = widgets.Button(description="Step", icon="step-forward", tooltip="Send the next request")
+        play = widgets.ToggleButton(description="Play", icon="play", tooltip="Send a request every 1.4 seconds")
+        back = widgets.Button(description="Back to start", icon="undo", tooltip="No request sent yet")
+        for button in (step, play, back):
+            button.layout.width = "auto"
+        link((play, "value"), (self.clock, "playing"))
+        play.observe(lambda change: setattr(play, "description", "Pause" if change["new"] else "Play"), "value")
+        step.on_click(lambda _: setattr(self.clock, "value", min(self.clock.value + 1, self.clock.max)))
+        back.on_click(lambda _: self.reset())
+        self.clock.observe(lambda _: moved(), "value")
+        super().__init__([step, play, back, self.clock], layout={"flex_flow": "row wrap"})
+
+    @property
+    def at(self) -> int:
+        return self.clock.value
+
+    def reset(self) -> None:
+        self.clock.playing = False
+        self.clock.value = 0
+
+    def allow(self, requests: int) -> None:
+        """A new run: from the start, with at most so many steps."""
+        self.reset()
+        self.clock.max = min(requests, MOST)
+
+
+class Journeys:
+    """The ways of the first requests of a run, worked out as far as they are asked for."""
+
+    def __init__(self, route: Route, outcome: Any):
+        self.route, self.outcome = route, outcome
+        self._ways: list[tuple[Spot, ...]] = []
+
+    def way(self, number: int) -> tuple[Spot, ...]:
+        """The spots that request `number` (from 1) passes."""
+        while len(self._ways) < number:
+            self._ways.append(self.route.way(self._seen(len(self._ways))))
+        return self._ways[number - 1]
+
+    def counts(self, number: int) -> Counter[Spot]:
+        """How many of the first `number` requests ended where."""
+        return Counter(self.way(i)[-1] for i in range(1, number + 1))
+
+    def told(self, number: int) -> str:
+        run = self.outcome.run
+        over = f" on connection {run.connection[number - 1] + 1:,}" if run.connections < run.requests else ""
+        names = [spot.name for spot in self.way(number)[1:] if spot.kind != "load balancer"]
+        return f"request {number:,}{over}: {', '.join(names)}"
+
+    def _seen(self, index: int) -> set[str]:
+        """What the run's columns say about a request, in the words that the route uses."""
+        seen = set()
+        for column, (names, codes) in self.outcome.run.columns.items():
+            if codes[index] >= 0:
+                name = names[codes[index]]
+                seen.add({"status": f"answered {name}", "lost": LOST.get(name, name)}.get(column, name))
+        return seen
