@@ -1,4 +1,4 @@
-"""A cluster as one immutable value: objects as written, settings, and everything derived from them.
+"""A cluster as one immutable value: objects as written, and everything derived from them.
 
 An edit gives a new cluster. What is derived is worked out once, when first asked for; look-ups go through indexes, so
 a decision costs the same among 10 Services as among 10,000.
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Self
 
 from . import derive
 from .controllers import Controller, Served, class_names, runs, serves
-from .errors import InputError, shown, whole
 from .manifests import Manifests
 from .objects import (
     EndpointSlice,
@@ -36,15 +35,6 @@ from .scheduling import Running
 MODES = ("iptables", "nftables", "ipvs")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a cluster's YAML does not say, or what a reader wants to be otherwise. None: as the input says."""
-
-    mode: str | None = None
-    scheduler: str | None = None
-    nodes: int | None = None
-
-
 class Reached(NamedTuple):
     """What an address and port mean to kube-proxy: which Service port, and by which of its doors."""
 
@@ -58,27 +48,11 @@ class Cluster:
     """The bare value. `front.Cluster` adds what people type."""
 
     manifests: Manifests
-    settings: Settings = Settings()
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    # --- edits: each gives another cluster ---
-
-    def with_settings(self, **changed: Any) -> Self:
-        return replace(self, settings=replace(self.settings, **changed), _memo={})
-
     def with_objects(self, objects: Iterable[Object]) -> Self:
+        """The same cluster with other objects: what every edit comes to."""
         return replace(self, manifests=replace(self.manifests, objects=tuple(objects)), _memo={})
-
-    def with_proxy(self, mode: str | None = None, scheduler: str | None = None) -> Self:
-        """The same cluster with another kube-proxy mode; `scheduler` is IPVS's (rr, wrr, lc, ...)."""
-        if mode is not None and mode not in MODES:
-            raise InputError(f"{shown(mode)} is no kube-proxy mode", expected="one of " + ", ".join(MODES))
-        changed = {k: v for k, v in (("mode", mode), ("scheduler", scheduler)) if v is not None}
-        return self.with_settings(**changed)
-
-    def with_nodes(self, count: int) -> Self:
-        """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
-        return self.with_settings(nodes=whole(count, "the number of nodes", 1, 1000))
 
     # --- what was written ---
 
@@ -90,7 +64,7 @@ class Cluster:
 
     @cached_property
     def running(self) -> Running:
-        return derive.complete(self.objects, self.settings.nodes)
+        return derive.complete(self.objects)
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -233,15 +207,18 @@ class Cluster:
 
     @cached_property
     def proxy_config(self) -> KubeProxyConfiguration:
-        return next((o for o in self.objects if isinstance(o, KubeProxyConfiguration)), KubeProxyConfiguration())
+        return next(
+            (o for o in self.objects if isinstance(o, KubeProxyConfiguration)),
+            KubeProxyConfiguration(kind="KubeProxyConfiguration"),
+        )
 
     @property
     def mode(self) -> str:
-        return self.settings.mode or self.proxy_config.mode or "iptables"
+        return self.proxy_config.mode or "iptables"
 
     @property
     def scheduler(self) -> str:
-        return self.settings.scheduler or self.proxy_config.ipvs.scheduler or "rr"
+        return self.proxy_config.ipvs.scheduler or "rr"
 
     # --- ingress controllers ---
 

@@ -26,8 +26,6 @@ from .objects import (
     Named,
     Node,
     NodeAddress,
-    NodeSpec,
-    NodeStatus,
     Object,
     ObjectMeta,
     Pod,
@@ -45,10 +43,10 @@ MAX_NODES = 20_000
 SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 
 
-def complete(objects: Sequence[Object], node_count: int | None = None) -> Running:
-    """The running cluster behind `objects`; `node_count` overrides how many nodes there are."""
+def complete(objects: Sequence[Object]) -> Running:
+    """The running cluster behind `objects`."""
     running = Running()
-    running.nodes = _nodes([o for o in objects if isinstance(o, Node)], node_count, running)
+    running.nodes = _nodes([o for o in objects if isinstance(o, Node)], running)
     objects = [*objects, *_assumed_controllers(objects, running)]
     schedule(objects, running)
     _services(objects, running)
@@ -58,20 +56,15 @@ def complete(objects: Sequence[Object], node_count: int | None = None) -> Runnin
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
-def _nodes(given: list[Node], count: int | None, running: Running) -> list[Node]:
+def _nodes(given: list[Node], running: Running) -> list[Node]:
     nodes = list(given)
     if len(nodes) > MAX_NODES:
         raise InputError(f"{len(nodes):,} Nodes are too many", expected=f"at most {MAX_NODES:,}")
-    if not nodes and count is None:
-        count = 3
+    if not nodes:
+        nodes = [decoder(Node)(node_mapping(letter)) for letter in "abc"]
         running.assumptions.append(
             "no Node in the input: three, node-a, node-b and node-c, in zones zone-a, zone-b and zone-c"
         )
-    if count is not None:
-        letters = [chr(ord("a") + i) if i < 26 else f"n{i}" for i in range(count)]
-        names = {n.name for n in nodes}
-        added = [_node(f"node-{x}", f"zone-{x}") for x in letters if f"node-{x}" not in names]
-        nodes = (nodes + added)[:count]
     taken = {n.address for n in nodes}
     free = (str(a) for a in ipaddress.ip_network("172.18.0.0/16").hosts())
     next(free)  # the network's gateway
@@ -84,9 +77,11 @@ def _nodes(given: list[Node], count: int | None, running: Running) -> list[Node]
     return nodes
 
 
-def _node(name: str, zone: str) -> Node:
-    meta = ObjectMeta(name=name, labels={"kubernetes.io/hostname": name, ZONE: zone})
-    return Node(apiVersion="v1", kind="Node", metadata=meta, spec=NodeSpec(), status=NodeStatus())
+def node_mapping(letter: str) -> dict:
+    """node-a in zone-a, and so on, as YAML would have it."""
+    name = f"node-{letter}"
+    labels = {"kubernetes.io/hostname": name, ZONE: f"zone-{letter}"}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
 
 
 # --- controllers that the input names but does not hold --------------------------------------------------------------

@@ -100,6 +100,14 @@ class Cluster(BareCluster):
         """The same cluster with `replicas` of the workload `name` ("order", "ns/order" or "deployment/order")."""
         return kubectl.scale(self, name, replicas)
 
+    def with_proxy(self, mode: str | None = None, scheduler: str | None = None) -> Cluster:
+        """The same cluster with another kube-proxy mode; `scheduler` is IPVS's (rr, wrr, lc, ...)."""
+        return kubectl.with_proxy(self, mode, scheduler)
+
+    def with_nodes(self, count: int) -> Cluster:
+        """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
+        return kubectl.with_nodes(self, count)
+
     def __str__(self) -> str:
         return printable(summary(self))
 

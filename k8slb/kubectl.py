@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml as pyyaml
 
-from .cluster import Cluster
+from .cluster import MODES, Cluster
+from .derive import node_mapping
 from .errors import InputError, shown, whole
 from .manifests import decode_mapping
-from .objects import KINDS, Object, Workload
-from .positions import Source
+from .objects import KINDS, Node, Object, Workload
+from .positions import UNKNOWN, Source
 from .reader import Document, items_of, read, resolve
 
 SHORT = {
@@ -35,6 +36,29 @@ def scale(cluster: Cluster, name: str, replicas: int) -> Cluster:
     raw = merged(workload.raw, {"spec": {"replicas": replicas}})
     changed = decode_mapping(raw, Document(raw, workload.origin))
     return cluster.with_objects(changed if o is workload else o for o in cluster.objects)
+
+
+def with_proxy(cluster: Cluster, mode: str | None = None, scheduler: str | None = None) -> Cluster:
+    """The same cluster with another kube-proxy mode; `scheduler` is IPVS's (rr, wrr, lc, ...)."""
+    if mode is not None and mode not in MODES:
+        raise InputError(f"{shown(mode)} is no kube-proxy mode", expected="one of " + ", ".join(MODES))
+    changed = {"mode": mode or cluster.mode, "clusterCIDR": cluster.running.cluster_cidr or None}
+    changed |= {"ipvs": {"scheduler": scheduler}} if scheduler is not None else {}
+    config = cluster.proxy_config
+    raw = merged(config.raw or {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": config.kind}, changed)
+    made = decode_mapping(raw, Document(raw, config.origin))
+    return cluster.with_objects([*(o for o in cluster.objects if o is not config), made])
+
+
+def with_nodes(cluster: Cluster, count: int) -> Cluster:
+    """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
+    count = whole(count, "the number of nodes", 1, 1000)
+    nodes = [o for o in cluster.objects if isinstance(o, Node)]
+    names = {n.name for n in nodes}
+    letters = (chr(ord("a") + i) if i < 26 else f"n{i}" for i in range(count))
+    raws = (raw for letter in letters if (raw := node_mapping(letter))["metadata"]["name"] not in names)
+    kept = (nodes + [decode_mapping(raw, Document(raw, UNKNOWN)) for raw in raws])[:count]
+    return cluster.with_objects([*(o for o in cluster.objects if not isinstance(o, Node)), *kept])
 
 
 def apply(cluster: Cluster, text: str) -> Cluster:

@@ -48,7 +48,7 @@ def nodes(most: int = 6) -> Maker:
 
     def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
         start = len(cluster.nodes)
-        edit, call = lambda c, value: c.with_nodes(value), lambda value: f"with_nodes({value})"
+        edit, call = lambda c, value: kubectl.with_nodes(c, value), lambda value: f"with_nodes({value})"
         return number("nodes", start, 1, max(most, start), edit=edit, call=call)
 
     return make
@@ -58,7 +58,7 @@ def mode() -> Maker:
     """kube-proxy's mode."""
 
     def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        edit, call = lambda c, value: c.with_proxy(mode=value), lambda value: f'with_proxy(mode="{value}")'
+        edit, call = lambda c, value: kubectl.with_proxy(c, mode=value), lambda value: f'with_proxy(mode="{value}")'
         return choice("kube-proxy mode", cluster.mode, MODES, edit=edit, call=call)
 
     return make

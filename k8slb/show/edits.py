@@ -109,9 +109,6 @@ def difference(before: Cluster, after: Cluster) -> str:
         if was is not now:
             title = f"{(now or was).kind.lower()}/{(now or was).name}"
             lines += _unified(title, *(dumped(o.raw).splitlines() if o else [] for o in (was, now)))
-    proxies = [[f"mode: {c.mode}"] + [f"ipvs.scheduler: {c.scheduler}"] * (c.mode == "ipvs") for c in (before, after)]
-    lines += _unified("KubeProxyConfiguration", *proxies)
-    lines += _unified("nodes", *([n.name for n in c.nodes] for c in (before, after)))
     return "\n".join(lines)
 
 

@@ -7,11 +7,12 @@ from fractions import Fraction
 from html import escape
 
 from .route import Edge, Route, Share, Spot, plus
-from .svg import DOT, INK, LINE, MISSED, PAPER, WIDTH, frame, label, share_text, shortened, text
+from .svg import DOT, INK, LINE, MISSED, PAPER, WIDTH, frame, label, share_text, text
 
 MOST = {"pod": 12, "end": 12}
 MOST_OTHERS = 6
-ROW, BOX, RIGHT, LETTER = 44, 36, 116, 7.3  # RIGHT: room for shares and counts beside the last column
+ROW, BOX, RIGHT = 44, 36, 116  # RIGHT: room for shares and counts beside the last column
+LETTER, BOLD = 7.2, 7.8  # how wide a letter is
 
 
 def folded(route: Route) -> tuple[Route, list[dict[Spot, Spot]]]:
@@ -54,14 +55,16 @@ def drawing(
             )
         labels += _labels(edges, (begin, end), top[i], top[i + 1])
     for i, stage in enumerate(small.stages):
-        arriving, last = small.arriving(i), i == len(small.stages) - 1
+        arriving = small.arriving(i)
+        onward = {e.source for e in small.edges[i]} if i < len(small.edges) else set()
         for spot in stage:
-            parts += _box(spot, arriving[spot], left[i], top[i][spot], width[i], last or spot.kind in ("pod", "end"))
+            ends_here = spot not in onward
+            parts += _box(spot, arriving[spot], left[i], top[i][spot], width[i], ends_here)
             x, y = left[i] + width[i] + 8, top[i][spot] + BOX - 4
-            if counts is not None and (spot.kind in ("pod", "end") or (last and spot.kind == "more")):
+            if ends_here and counts is not None:
                 so_far = sum(counts.get(whole, 0) for whole, drawn in maps[i].items() if drawn == spot)
                 parts.append(text(x, y, f"{so_far:,} so far", weight="bold"))
-            elif spot.kind == "pod" and spot.note:
+            elif ends_here and spot.kind == "pod" and spot.note:
                 parts.append(text(x, y, f"on {spot.note}", most=15))
     spots = [(i, maps[i][spot]) for i, spot in enumerate(way)]
     ends = [(x, top[i][spot] + BOX / 2) for i, spot in spots for x in (left[i], left[i] + width[i])]
@@ -81,20 +84,17 @@ def _dot(points: list[tuple[float, float]]) -> tuple[list[str], list[str]]:
 
 def _columns(route: Route) -> tuple[list[float], list[float]]:
     """The width and left side of each column: as wide as its texts need, the gaps between them alike."""
-    wide = [
-        max(
-            min(18, len(t))
-            for s in stage
-            for t in (s.name, s.address, "1/3 = 33.3%", _second(s, Fraction(1, 3), False))
-        )
-        for stage in route.stages
-    ]
-    width = [letters * LETTER + 14 for letters in wide]
+    width = [max(map(_needs, stage)) + 14 for stage in route.stages]
     room, gaps = WIDTH - RIGHT - 4, len(width) - 1
     if sum(width) > room - 40 * gaps:  # many stages: narrower boxes, and names lose their middle
         width = [w * max(0.3, (room - 40 * gaps) / sum(width)) for w in width]
     gap = min(190.0, (room - sum(width)) / max(1, gaps))
     return width, [2 + sum(width[:i]) + gap * i for i in range(len(width))]
+
+
+def _needs(spot: Spot) -> float:
+    lines = (spot.address, "1/3 = 33.3%", _second(spot, Fraction(1, 3), False))
+    return max(min(18, len(spot.name)) * BOLD, *(min(18, len(line)) * LETTER for line in lines))
 
 
 def _top(index: int, count: int, high: float) -> float:
@@ -103,15 +103,14 @@ def _top(index: int, count: int, high: float) -> float:
 
 def _box(spot: Spot, share: Share, x: float, y: float, width: float, beside: bool) -> list[str]:
     """The box with its name; the share inside it, or beside it where the address stands inside."""
-    most = int((width - 12) / LETTER)
     edge = MISSED if spot.kind == "end" else LINE
     second = _second(spot, share, beside)
     return [
         f"<g><title>{escape(f'{spot.kind} {spot.name} {spot.address}: {share_text(share)}')}</title>"
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BOX}" rx="5" fill="{PAPER}" stroke="{edge}" '
         f'stroke-width="{2 if spot.kind == "end" else 1}"/></g>',
-        label(x + 7, y + (15 if second else 23), spot.name, "bold", most),
-        label(x + 7, y + 31, shortened(second, most)),
+        label(x + 7, y + (15 if second else 23), spot.name, "bold", int((width - 10) / BOLD)),
+        label(x + 7, y + 31, second, most=int((width - 10) / LETTER)),
         text(x + width + 8, y + 15, share_text(share)) if beside else "",
     ]
 

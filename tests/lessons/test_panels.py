@@ -168,7 +168,7 @@ def test_the_diff_shows_what_changed_and_nothing_else(shop):
     shown.controls[1].source.value = 4
     shown.controls[2].source.value = "ipvs"
     assert (
-        "<b>+node-d</b>" in shown.distribution.value
+        "<b>+  name: node-d</b>" in shown.distribution.value
         and "<b>-mode: iptables</b>\n<b>+mode: ipvs</b>" in shown.distribution.value
     )
     for control in shown.controls:
