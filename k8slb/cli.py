@@ -27,7 +27,10 @@ EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["lab"]:
+        return lab.main(given[1:])
+    args = _parser().parse_args(given)
     try:
         return args.run(args)
     except K8slbError as error:
@@ -65,12 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--seed", type=int, default=0, help="fixes every random pick (default 0)")
     send.add_argument("--csv", action="store_true", help="one row a request, as CSV")
 
-    lessons = commands.add_parser(
-        "lab", help="open the lessons in JupyterLab", description="Open a copy of the lessons in JupyterLab."
-    )
-    lessons.add_argument("--fresh", action="store_true", help="a new copy beside the one already there")
-    lessons.add_argument("--check", action="store_true", help="say what is missing, and open nothing")
-    lessons.set_defaults(run=lambda args: lab.check() if args.check else lab.open_lab(fresh=args.fresh))
+    commands.add_parser("lab", help="open the lessons in JupyterLab", add_help=False)  # reads its own arguments
     return parser
 
 
