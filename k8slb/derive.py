@@ -131,7 +131,9 @@ def _services(objects: Sequence[Object], running: Running) -> None:
     ports_taken = {p.nodePort for s in services for p in s.spec.ports}
     cluster_ips = (str(network[i]) for i in range(min(100, network.num_addresses // 2), network.num_addresses - 1))
     node_ports = (p for p in range(30000, 32768) if p not in ports_taken)
-    balancers = (str(ipaddress.ip_network("203.0.113.0/24")[i]) for i in range(10, 255))
+    written = {i.ip for s in services for i in s.status.loadBalancer.ingress}
+    outside = (str(ipaddress.ip_network("203.0.113.0/24")[i]) for i in range(10, 255))
+    balancers = (a for a in outside if a not in written)
     assumed_ip, assumed_lb, assumed_port = [], [], []
     for service in services:
         spec, status = service.spec, service.status

@@ -54,6 +54,7 @@ def lab_server(tmp_path_factory):
             command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
             command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
             command += ["--IdentityProvider.token=", "--log-level=ERROR", "--LabApp.log_level=ERROR"]
+            command += ["--ContentsManager.pre_save_hook=k8slb.course.saved.pictures_only"]  # as `k8slb lab` has it
             # The settings of whoever runs the tests stay out of them.
             env = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path_factory.mktemp("config"))}
             server = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)

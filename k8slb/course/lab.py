@@ -106,6 +106,7 @@ def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     command += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url={page}"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
+    command += ["--ContentsManager.pre_save_hook=k8slb.course.saved.pictures_only"]
     command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     command += [] if has_display() else ["--no-browser"]
     # The token goes by the environment, where other users of the machine cannot read it. A session of its own keeps

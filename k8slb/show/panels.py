@@ -124,7 +124,9 @@ class Panel(widgets.VBox):
         way = {k: asked[k] for k in ("url", "from_", "via", "method", "headers") if asked.get(k) is not None}
         route = edges(cluster.timeline, path.start(cluster, **way))
         rows = list(_rows(cluster, outcome, route))
-        sentence, line = said.sentence(outcome, route), said.line(self._name, self.controls, asked)
+        forwarded = cluster.trace(**way).fact("forwarded")
+        sentence = said.sentence(outcome, route, forwarded["path"] if forwarded else None)
+        line = said.line(self._name, self.controls, asked)
         chart, self._heights[1] = bars(rows, outcome.spread, sentence, self._heights[1])
         code = said.code(self.cluster, cluster, line)
         # Nothing below can fail, so what is shown is always of one piece.

@@ -17,8 +17,8 @@ from .svg import share_text
 from .svg import table as html_table
 
 
-def sentence(outcome: Any, route: Route) -> str:
-    """What was sent and sampled, what the exact shares are, and how far chance moves them."""
+def sentence(outcome: Any, route: Route, received: str | None) -> str:
+    """What was sent and sampled, the exact shares, how far chance moves them, and the path behind an Ingress."""
     shares = [share for spot, share in route.ends().items() if spot.kind == "pod"]
     several = sorted({s for s in shares if s is not None})
     told = outcome.sentence.removesuffix(".")
@@ -30,6 +30,8 @@ def sentence(outcome: Any, route: Route) -> str:
         told += f"; expected {' or '.join(map(share_text, several))}" + " each" * (len(several) == 1 < len(shares))
     if several and outcome.spread[0]:
         told += ", ±{:.1%} ({})".format(*outcome.spread)
+    if received is not None and shares:
+        told += f"; the pod receives the path {received}"
     if SPEC in route.controllers:
         told += "; the specification names no balancer: random is used here"
     return told + "."

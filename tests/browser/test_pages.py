@@ -1,8 +1,10 @@
-"""What a reader sees in JupyterLab in a real browser: the first lesson's panel, and the README's diagram."""
+"""What a reader sees in JupyterLab in a real browser: the lessons, and the pages' diagrams."""
 
+import re
 from pathlib import Path
 
 import nbformat
+import pytest
 from browser.lab import open_notebook, run_all
 from playwright.sync_api import expect
 
@@ -11,25 +13,52 @@ from k8slb.course.lab import copies, stored
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_first_lesson_in_a_browser(lab_server, page, tmp_path):
-    written = copies(stored(), tmp_path / "lessons")
-    address = lab_server(*written)
-    open_notebook(page, address, "00-one-request.ipynb")
+STORED_PICTURES = """async (name) => {
+    const model = await (await fetch("/api/contents/" + name)).json();
+    return model.content.cells.flatMap((c) => c.outputs || []).filter((o) => (o.data || {})["image/png"]).length;
+}"""
+END_SESSIONS = """async () => {
+    const headers = {"X-XSRFToken": document.cookie.match(/_xsrf=([^;]*)/)[1]};
+    for (const session of await (await fetch("/api/sessions")).json())
+        await fetch("/api/sessions/" + session.id, {method: "DELETE", headers});
+}"""
+LESSONS = sorted(path.name for path in stored().glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_from_the_guess_to_the_next_day(lab_server, page, tmp_path, name):
+    address = lab_server(*copies(stored(), tmp_path / "lessons"))
+    open_notebook(page, address, name)
+    assert not page.locator(".jp-OutputArea-output img").count(), "no answer before the guess"
     run_all(page)
-    drawing = page.locator("svg[role=img]").first
-    expect(drawing).to_be_visible(timeout=30_000)
-    before = drawing.get_attribute("aria-label")
-    assert "3 pods" in before and drawing.screenshot()
-    handle = page.locator(".noUi-handle").first
-    handle.scroll_into_view_if_needed()
+    panel = page.locator(".jp-CodeCell", has=page.get_by_role("button", name="Lock my guess"))
+    expect(panel.locator("svg[role=img]")).to_have_count(0)
+    panel.locator("input[type=radio]").first.check()
+    panel.get_by_role("button", name="Lock my guess").click()
+    drawing = panel.locator("svg[role=img]").first
+    expect(drawing).to_be_visible()
+    expect(panel.get_by_text("Your guess")).to_be_visible()
+    expect(panel.locator("input[type=radio]").first).to_be_disabled()
+    drawing.scroll_into_view_if_needed()
     pixels = drawing.screenshot()
-    handle.focus()
-    page.keyboard.press("ArrowRight")
-    after = before.replace("3 pods", "4 pods").replace("1/3 = 33.3%", "1/4 = 25.0%")
-    expect(page.locator("svg[role=img]").first).to_have_attribute("aria-label", after)
-    assert page.locator("svg[role=img]").first.screenshot() != pixels
-    assert page.locator(".jp-OutputArea-output img").count() >= 2, "the plot and the picture of the cluster"
+    panel.get_by_role("button", name="Step").click()
+    expect(drawing).to_have_attribute("aria-label", re.compile("^request 1"))
+    assert drawing.screenshot() != pixels
     assert not page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]').count()
+    expect(page.get_by_role("button", name="Step")).to_have_count(2)  # the sandbox at the end is there: all has run
+    pictures = page.locator(".jp-OutputArea-output img").count()
+    for _ in range(50):
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(200)
+        if page.evaluate(STORED_PICTURES, name) == pictures + 2:  # the two panels are stored as pictures
+            break
+    page.evaluate(END_SESSIONS)  # the kernel is gone overnight
+    open_notebook(page, address, name)
+
+    expect(page.locator(".jp-OutputArea-output img")).to_have_count(pictures + 2, timeout=20_000)
+    assert "model not found" not in page.locator(".jp-Notebook").inner_text()
+    run_all(page)
+    expect(panel.locator("input[type=radio]").first).to_be_disabled()
 
 
 def test_the_diagrams_are_mermaid(lab_server, page, tmp_path):
