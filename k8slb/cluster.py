@@ -277,6 +277,15 @@ class Cluster:
         return dict(hosts)
 
     @cached_property
+    def policies(self) -> dict[str, list[str]]:
+        """The NetworkPolicies by namespace: they may drop what the model lets through."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for o in self.objects:
+            if o.kind.endswith("NetworkPolicy"):
+                found[o.namespace].append(o.name)
+        return dict(found)
+
+    @cached_property
     def routed_hosts(self) -> set[str]:
         """The hosts of HTTPRoutes and of Gateways' listeners, which are not walked through."""
         routes = {h for o in self.objects if isinstance(o, HTTPRoute) for h in o.spec.hostnames}

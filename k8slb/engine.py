@@ -7,7 +7,7 @@ other, per place and Service port, as they do in reality.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -28,7 +28,7 @@ class Run:
     """What became of each request, as arrays: `columns` maps a column's name to (names, code of each request).
 
     Code -1 stands for nothing (a request that never got there). `time` is in seconds where there was a rate.
-    `counters` says which balancers picked, in the order of the way, and at how many places each.
+    `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often.
     """
 
     requests: int
@@ -37,6 +37,7 @@ class Run:
     time: np.ndarray | None
     columns: dict[str, tuple[list[str], np.ndarray]]
     counters: Mapping[str, int] = field(default_factory=dict)
+    picks: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Column:
@@ -100,6 +101,7 @@ class _Sender:
         self.columns: dict[str, _Column] = defaultdict(lambda: _Column(len(connection)))
         self.memory: dict[tuple, dict] = {}
         self.used: dict[str, set] = {}
+        self.picked: Counter[str] = Counter()
 
     def run(self) -> Run:
         everyone = np.arange(len(self.connection))
@@ -134,6 +136,7 @@ class _Sender:
             self.time,
             names,
             {b: len(places) for b, places in self.used.items()},
+            self.picked,
         )
 
     def _forward(self, state: object, several: list[tuple[_Group, Decision]], onward: dict) -> None:
@@ -194,6 +197,7 @@ class _Sender:
     def _draw(self, decision: Decision, units: int, state: object) -> np.ndarray:
         """Picks for `units` arrivals in a row. The shortcuts give what the balancer's own `pick` would give."""
         policy, count = balancer(decision.balancer), len(decision.candidates)
+        self.picked[policy.name] += units
         weights = [c.weight for c in decision.candidates]
         if policy.memoryless and len(set(weights)) == 1:
             return self.rng.integers(0, count, units, dtype=np.int16 if count < 30_000 else np.int32)

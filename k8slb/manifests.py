@@ -6,6 +6,7 @@ guesses: what is no manifest is skipped and named, what the API server would ref
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,14 @@ _HERE = Path(__file__).parent
 DATA = next((d for d in (_HERE / "data", _HERE.parent / "data") if d.is_dir()), _HERE / "data")
 # a set that needs another beside it: the shop as kubectl would apply it, and what only a model needs
 BESIDE = {"shop": ("shop", "shop-model")}
+# Kinds of Kubernetes' own groups that the model keeps aside; any other name there is a slip of the pen
+CLOSED = {
+    "": "Binding ComponentStatus ConfigMap Endpoints Event LimitRange List PersistentVolume PersistentVolumeClaim "
+    "PodTemplate ReplicationController ResourceQuota ServiceAccount".split(),
+    "apps": ["ControllerRevision"],
+    "networking.k8s.io": ["IPAddress", "NetworkPolicy"],
+    "discovery.k8s.io": [],
+}
 _NO_MANIFEST = re.compile(
     r"(kustomization\.ya?ml|Chart\.ya?ml|values.*\.ya?ml|.*\.schema\.json|package(-lock)?\.json)$"
 )
@@ -236,6 +245,9 @@ def _decoded(raw: dict, document: Document) -> Object:
     if kind in REMOVED_GROUPS.get(group, ()):
         right = next(f"{g}/{v}" for (g, k), (v, _) in KINDS.items() if k == kind)
         raise Invalid(f"{shown(api)} is no longer served for {kind} (since Kubernetes 1.22)", right, ("apiVersion",))
+    if cls is Other and group in CLOSED and kind not in CLOSED[group]:
+        near = difflib.get_close_matches(kind, [*CLOSED[group], *(k for g, k in KINDS if g == group)], 1)
+        raise Invalid(f"{shown(api)} has no kind {shown(kind)}", near[0] if near else "a kind it serves", ("kind",))
     found = decoder(cls)(raw)
     _complete(found, raw, document)
     return found

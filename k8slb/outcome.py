@@ -82,11 +82,12 @@ class Outcome:
         if last.cycle:
             counters = self.run.counters[last.name]
             apart = f"{counters} counters" if counters > 1 else "one counter"
+            apart += ", one worker a replica" if last.name.startswith("ingress-nginx") else ""
             return (
                 counters / self.requests,
                 f"round robin with {apart}: at most {counters} request{'s' * (counters > 1)} apart",
             )
-        picks = self.requests if last.name == "spec-random" else self.connections
+        picks = self.run.picks[last.name]
         p = float(max(self.exact.values(), default=Fraction(0)))
         return 2 * sqrt(p * (1 - p) / picks), f"two standard deviations of {picks:,} random pick{'s' * (picks > 1)}"
 

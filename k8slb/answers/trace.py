@@ -90,10 +90,14 @@ class Trace:
         )
         lines = [f"{i}  {layer:<10}  {text}" for i, (layer, text) in enumerate(rows, 1)]
         head = f"{self.url} from {self.begin.place}: {self.verdict}"
-        foot = f"   {len(self.assumptions)} assumptions; they, what was rejected, and why: .why(), or -v"
-        return printable("\n".join([head, *lines, *(f"!  {w}" for w in self.warnings), foot]))
+        return printable("\n".join([head, *lines, *(f"!  {w}" for w in self.warnings), self._more]))
 
     __repr__ = __str__
+
+    @property
+    def _more(self) -> str:
+        count = len(self.assumptions)
+        return f"   {count} assumption{'s' * (count != 1)}, and all that was considered: .why(), or -v"
 
     @property
     def _told(self) -> list[Hop]:
@@ -124,7 +128,7 @@ class Trace:
         return Why("\n".join(self._long()))
 
     def _long(self) -> list[str]:
-        out = [str(self), ""]
+        out = [str(self).removesuffix("\n" + self._more), ""]
         for i, hop in enumerate(self.hops, 1):
             out += [f"{i}  {hop.decision.layer} at {hop.decision.place}, once per {hop.decision.grain}", *_details(hop)]
         for step in self._returns:

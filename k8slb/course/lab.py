@@ -113,8 +113,12 @@ def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
     # Ctrl-C from reaching JupyterLab, which would ask back instead of ending.
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.default_int_handler)  # a closed terminal must end the server too
+    own = {"JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces")}  # tabs of other work stay out of the lessons
     server = subprocess.Popen(
-        [*command, *argv], env={**os.environ, "JUPYTER_TOKEN": token}, stdin=subprocess.DEVNULL, start_new_session=True
+        [*command, *argv],
+        env={**os.environ, **own, "JUPYTER_TOKEN": token},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         while server.poll() is None and not _answers(port):

@@ -55,7 +55,7 @@ PREDICTIONS = {
         "The node picks a pod once, when the connection opens, and every request on it goes there.",
     ),
     "02": Prediction(
-        "6 new connections to a Service with 3 pods, kube-proxy as it comes. Does each pod get exactly 2?",
+        "6 new connections to a Service with 3 pods, in iptables mode, the default. Does each pod get exactly 2?",
         (
             Option(
                 "always: they take turns",
@@ -124,7 +124,7 @@ class Predict(widgets.VBox):
         self.show_button.on_click(self._unveil)
         question = widgets.HTML(f"<p>{escape(self.prediction.question)}</p>")
         buttons = widgets.HBox([self.lock_button, self.show_button])
-        super().__init__([question, *self.choices, buttons, self.veil, self.told])
+        super().__init__([question, *self.choices, buttons, self.told, self.veil])
         guess = progress.recall("guesses", id)
         for choice in self.choices:
             if guess in choice.options:

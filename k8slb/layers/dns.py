@@ -7,6 +7,7 @@ input makes them known: hosts of Ingresses and of load balancers.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 
 from ..cluster import Cluster
@@ -177,12 +178,17 @@ def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller |
     if guess and len(entries) == 1 and not name.endswith("." + DOMAIN):
         why = f"no Ingress that is served names {name}; asked as if its DNS pointed at {entries[0].name}"
         told = view.served[ignored[0].key].why if ignored else ""
-        warning = f"nothing in the input makes DNS point {name} at this cluster" + (
+        warning = f"nothing in the input makes DNS point {name} at this cluster{_meant(view, name)}" + (
             f" ({ignored[0]}: {told})" if told else ""
         )
         return entries[0], why, (warning,)
     told = f" ({ignored[0]} names it: {view.served[ignored[0].key].why})" if ignored else ""
-    return None, f"nothing in the input gives {name} an address{told}", ()
+    return None, f"nothing in the input gives {name} an address{told}{_meant(view, name)}", ()
+
+
+def _meant(view: Cluster, name: str) -> str:
+    near = difflib.get_close_matches(name.partition(".")[0], view.services_named, 1, 0.75)
+    return f" (did you mean the Service {near[0]}?)" if near else ""
 
 
 def _entry(view: Cluster, controller: Controller) -> list[str]:

@@ -26,9 +26,10 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         warning = f"{pod} declares the containerPorts {told} only, so nothing is taken to listen on {flow.port}"
         why = f"{pod.name} refuses: it listens on {told}, not on {flow.port}"
         return Decision(**common, action="reject", why=why, warnings=(warning,))
-    return Decision(
-        **common, action="respond", status=200 if flow.request else None, why=f"{pod.name} answers", facts=seen
-    )
+    names = ", ".join(view.policies.get(pod.namespace, ()))
+    warnings = (f"NetworkPolicies are not modelled; {names} in {pod.namespace} may drop this",) if names else ()
+    status = 200 if flow.request else None
+    return Decision(**common, action="respond", status=status, why=f"{pod.name} answers", facts=seen, warnings=warnings)
 
 
 def listening(pod: Pod, protocol: str) -> set[int]:

@@ -113,9 +113,9 @@ _NAMES = {
 
 def _wrong(raw: Any, expected: str) -> Invalid:
     kind = _NAMES.get(type(raw), "a value")
-    hint = (
-        ', in quotes: "' + str(raw).lower() + '"' if expected == "text" and isinstance(raw, (int, float, bool)) else ""
-    )
+    # only a whole number can be quoted as it was written: 1.10 and y have been read as something else by now
+    quoted = f': "{raw}"' if type(raw) is int else ""
+    hint = f", in quotes{quoted}" if expected == "text" and isinstance(raw, (int, float)) else ""
     return Invalid(f"must be {expected}{hint}, not {kind} ({shown(raw)})", expected)
 
 

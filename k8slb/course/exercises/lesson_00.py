@@ -61,8 +61,8 @@ You ask for `{URL}` from the internet. Five layers have a part in it: `"ingress"
         id="00.2",
         stars=2,
         task="""\
-Look at the rows of that trace once more. A row **balances** if it picks one of several that would all do. A row
-**routes** if it decides which Service is meant. How many rows do each? A row may do both.""",
+Look at the trace of the payment request once more. A row **balances** if it picks one of several that would all do. A
+row **routes** if it decides which Service is meant. How many rows do each? A row may do both.""",
         stub='balancing, routing = ..., ...\n\ncheck("00.2", (balancing, routing))',
         solution="balancing, routing = 3, 1",
         hints=(

@@ -36,6 +36,8 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         told = (*warnings, *found.warnings)
         return Decision(**common, action="respond", status=found.status, why=found.why, facts=facts, warnings=told)
     warnings += found.warnings
+    served = view.served[found.ingress.key]
+    warnings += [f"{found.ingress}: {served.why}"] if served.assumed and not found.ingress.spec.ingressClassName else []
     service, port, missing = _backend(view, found, how)
     wanted = found.backend.service
     number = port.port if port else wanted.port.wanted

@@ -174,6 +174,7 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
     path, rewritten = _rewritten(found, request.path, uri)
     brief = why + rewritten
     why += rewritten + (f" (regular expressions because of {server.regex_because})" if server.regex_because else "")
+    warnings += _refused_path(found)
     unknown = sorted(
         k for k in found.ingress.metadata.annotations if k.startswith(PREFIX) and k[len(PREFIX) :] not in MODELLED
     )
@@ -181,6 +182,17 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
     return Matched(
         found.ingress, found.at, found.backend, f"host {host or '(any)'}, {why}", path, brief, warnings
     ), rejected
+
+
+def _refused_path(found: Location) -> tuple[str, ...]:
+    """strict-validate-path-type, on since 1.12: the admission webhook wants regular expressions declared as such."""
+    kind = found.ingress.spec.rules[found.at[2]].http.paths[found.at[5]].pathType if len(found.at) == 6 else ""
+    if kind in ("", "ImplementationSpecific") or re.fullmatch(r"[A-Za-z0-9/_.~%-]*", found.path):
+        return ()
+    told = (
+        f"ingress-nginx's admission webhook refuses {found.path} with pathType {kind}; it wants ImplementationSpecific"
+    )
+    return (told,)
 
 
 def _find(server: Server, uri: str) -> tuple[Location | None, str, str]:

@@ -47,12 +47,11 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     rejected = _rejected(reached, sets, endpoints)
     title = f"{service}{':' + port.name if port.name else ''} {door}"
     if not endpoints:
-        action = "drop" if sets.has_any and mode.TELLS_CALLERS_APART else "reject"
+        action = "drop" if sets.has_any and (mode.TELLS_CALLERS_APART or sets.cluster) else "reject"
         matched = len(of_port(view, service, port))
         why = f"{title}: {which}; " + ("the packet is dropped" if action == "drop" else "the connection is refused")
         if not matched:
-            has = "its selector and ports match no pod" if service.spec.selector else "no selector, no EndpointSlice"
-            why += f" ({has})"
+            why += f" ({_why_none(view, reached)})"
         return Decision(**common, action=action, why=why, rejected=rejected)
     ordered = mode.ordered(endpoints)
     candidates = tuple(_candidate(view, flow, e, masquerade, node.address) for e in ordered)
@@ -81,6 +80,16 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         facts={"mode": view.mode, "masqueraded": masquerade},
         warnings=warnings,
     )
+
+
+def _why_none(view: Cluster, reached: Reached) -> str:
+    service, port, _ = reached
+    if not service.spec.selector:
+        return "no selector, no EndpointSlice"
+    pods = view.selected(service.namespace, service.spec.selector)
+    if pods and isinstance(port.target, str):
+        return f"its selector matches {len(pods)} pods, none of which has a port named {port.target}"
+    return "its selector matches no pod"
 
 
 def _candidate(view: Cluster, flow: Flow, endpoint: Endpoint, masquerade: bool, node: str) -> Candidate:
@@ -114,8 +123,9 @@ def _policy(view: Cluster, flow: Flow, place: Place, reached: Reached, sets: Eli
     if sets.local or mode.TELLS_CALLERS_APART or not sets.cluster:
         return sets.local, f"{policy} Local leaves {_count(sets.local)} on {place}", masquerade, ()
     told = f"none on {place}, so IPVS takes {_count(sets.cluster)} anywhere"
-    away = () if inner or from_pod or from_node else (f"{told}: their answers go straight to {flow.source}, not back",)
-    return sets.cluster, told, masquerade, away
+    if not (inner or from_pod or from_node):
+        return (), f"{told}, whose answers go straight to {flow.source} and are discarded there", masquerade, ()
+    return sets.cluster, told, masquerade, ()
 
 
 def _count(endpoints: tuple[Endpoint, ...]) -> str:
