@@ -31,8 +31,3 @@ def engine() -> str:
 def png(graph: graphviz.Digraph) -> bytes:
     engine()
     return graph.pipe("png")
-
-
-def svg(graph: graphviz.Digraph) -> str:
-    engine()
-    return graph.pipe("svg").decode()

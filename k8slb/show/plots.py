@@ -42,12 +42,6 @@ def shares_picture(rows: Sequence[Row], spread: float, sentence: str, table: str
     return Picture(png_of(figure), sentence, table + (f"\n  ({more} more pods are not drawn)" if more > 0 else ""))
 
 
-def bars_picture(rows: Sequence[tuple[str, float]], sentence: str) -> Picture:
-    """A bar a row, with its share: what a panel shows where nothing can be moved."""
-    figure, _ = _bars(rows, sentence, "share of new connections", "exact")
-    return Picture(png_of(figure), sentence, "\n".join(f"  {name:<32} {share:.1%}" for name, share in rows))
-
-
 def _bars(rows: Sequence[tuple[str, float]], sentence: str, what: str, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.2, max(1.8, 0.36 * len(rows) + 1.2)), layout="constrained")
     axes = figure.subplots()
