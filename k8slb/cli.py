@@ -1,28 +1,22 @@
 """The command line. Exit code 0: served, yes; 1: the answer is no; 2: bad input, told on standard error."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
+from .answers import picks as answers_picks
+from .balancers import BALANCERS
 from .course import lab
-from .errors import InputError, K8slbError
+from .errors import InputError, K8slbError, shown
 from .front import Cluster, load
-from .manifests import MAX_SIZE, read_bounded, text_of
+from .manifests import DATA, MAX_SIZE, read_bounded, text_of
 from .positions import Source
-
-EXAMPLES = """examples:
-  k8slb trace  -f shop https://myshop.example.com/payments/process/101
-  k8slb trace  -f deploy/ -v http://order-service.default
-  kubectl get -A -o json deploy,svc,ingress,nodes | k8slb shares -f - http://order-service.default
-  k8slb send   -f shop http://order-service -n 10000 --connections 50
-  k8slb lab    open the lessons in JupyterLab
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,66 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="k8slb",
-        description="Which pod gets this request, and why: Kubernetes load balancing, from your YAML alone.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The commands and their options, as data/commands.json has them."""
+    table = json.loads((DATA / "commands.json").read_text(encoding="utf-8"))
+    examples = "\n  ".join(["examples:", *table["examples"]]) + "\n"
+    shown = {"epilog": examples, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser("k8slb", description=table["description"], **shown)
     parser.add_argument("--version", action="version", version=f"k8slb {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    trace = _asking(commands, "trace", "one request's way, hop by hop", _trace)
-    trace.add_argument("--seed", type=int, default=0, help="fixes every random pick (default 0)")
-    trace.add_argument("-v", "--verbose", action="store_true", help="what was considered, rejected and why")
-
-    _asking(commands, "shares", "the exact share of each pod", _shares)
-
-    send = _asking(commands, "send", "many requests, sampled", _send)
-    send.add_argument("-n", "--requests", type=int, default=1000, metavar="N", help="how many (default 1000)")
-    send.add_argument(
-        "--connections", type=int, metavar="C", help="over so many connections (default: a new one for each)"
-    )
-    send.add_argument("--rate", type=float, metavar="R", help="requests a second, arriving at random")
-    send.add_argument("--seed", type=int, default=0, help="fixes every random pick (default 0)")
-    send.add_argument("--csv", action="store_true", help="one row a request, as CSV")
-
+    for name, command in table["commands"].items():
+        what = command["help"]
+        about = answers_picks.__doc__ if name == "picks" else f"{what[0].upper()}{what[1:]}."
+        one = commands.add_parser(name, help=what, description=about, **shown)
+        groups: dict[str, Any] = defaultdict(one.add_mutually_exclusive_group)
+        for option in (*(o for s in command["shared"] for o in table["options"][s]), *command.get("own", ())):
+            told = {k: TYPES[v] if k == "type" else v for k, v in option.items() if k not in ("flags", "one_of")}
+            (groups[option["one_of"]] if "one_of" in option else one).add_argument(*option["flags"], **told)
+        one.set_defaults(run=RUN[name], **{"max_size": MAX_SIZE} if "manifests" in command["shared"] else {})
     commands.add_parser("lab", help="open the lessons in JupyterLab", add_help=False)  # reads its own arguments
-    return parser
-
-
-def _asking(commands: Any, name: str, what: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    """A command that asks about a URL in manifests."""
-    parser = commands.add_parser(
-        name,
-        help=what,
-        description=what[0].upper() + what[1:] + ".",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "-f",
-        "--file",
-        action="append",
-        required=True,
-        metavar="PATH",
-        help="file, folder, - (standard input) or bundled set (shop, source-text); may repeat",
-    )
-    parser.add_argument("url", metavar="URL", help="http://, https://, tcp:// or udp://")
-    parser.add_argument(
-        "--from", dest="from_", metavar="WHO", help="external, external:IP, node:NAME or pod:NAMESPACE/NAME"
-    )
-    parser.add_argument("--via", metavar="NODE", help="put the packet on this node, past every load balancer")
-    parser.add_argument("--method", default="GET", metavar="M")
-    parser.add_argument(
-        "--header", action="append", default=[], metavar="K:V", help="may repeat; Host: NAME sets the host"
-    )
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
-    parser.add_argument("--json", dest="output", action="store_const", const="json", help="short for -o json")
-    parser.add_argument(
-        "--max-size", type=int, default=MAX_SIZE, metavar="BYTES", help=f"most input to read (default {MAX_SIZE:,})"
-    )
-    parser.set_defaults(run=run)
     return parser
 
 
@@ -146,9 +97,8 @@ def _shares(args: argparse.Namespace) -> int:
 
 
 def _send(args: argparse.Namespace) -> int:
-    outcome = _cluster(args).send(
-        **_question(args), requests=args.requests, connections=args.connections, rate=args.rate, seed=args.seed
-    )
+    asked = {k: getattr(args, k) for k in ("requests", "connections", "rate", "seed", "clients", "behind_nat")}
+    outcome = _cluster(args).send(**_question(args), **asked)
     if args.csv:
         outcome.table.to_csv(sys.stdout, index=False)
     else:
@@ -156,5 +106,36 @@ def _send(args: argparse.Namespace) -> int:
     return 0 if any(outcome.counts("pod").values()) else 1
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _rules(args: argparse.Namespace) -> int:
+    print(_cluster(args).rules(args.node, args.mode), end="")
+    return 0
+
+
+def _picks(args: argparse.Namespace) -> int:
+    if args.list or args.balancer is None:
+        named = {name: BALANCERS[name].source for name in sorted(BALANCERS)}
+        rows = (f"{name:<28}{source}" for name, source in named.items())
+        print(json.dumps(named, indent=1) if args.output == "json" else "\n".join(rows))
+        return 0
+    keys = args.keys and text_of(read_bounded(args.keys, MAX_SIZE), args.keys.name).splitlines()
+    keys = keys if keys is None else [key for key in keys if key.strip()]
+    result = answers_picks.picks(args.balancer, args.weights, args.n, args.hold, args.clients, keys, args.seed)
+    _print(args, result)
+    return 0 if any(result.counts.values()) else 1
+
+
+def _numbers(text: str) -> dict[str, int]:
+    pairs = [part.strip().rpartition("=") for part in text.split(",")]
+    numbers = {name: int(number) for name, _, number in pairs if name and re.fullmatch("[0-9]{1,9}", number)}
+    if len(numbers) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected NAME=NUMBER,NAME=NUMBER, each name once")
+    return numbers
+
+
+def _number_or_each(text: str) -> int | dict[str, int]:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else _numbers(text)
+
+
+TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers": _numbers}
+TYPES["number or each"] = _number_or_each
+RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks}

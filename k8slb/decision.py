@@ -4,16 +4,15 @@ A layer answers one question, `decide(view, flow, place, now) -> Decision`, and 
 between decisions (conntrack, ClientIP affinity, counters) the decision declares and the engine keeps, per place.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, Self
 
 from .cluster import Cluster
-from .objects import Object
+from .endpoints import Endpoint
+from .errors import InputError, shown
+from .objects import Object, Pod
 from .traffic import Flow
 
 Action = Literal["forward", "reject", "drop", "respond", "unresolved"]
@@ -30,16 +29,27 @@ class Place(NamedTuple):
         return self.name
 
 
+def pod_place(pod: Pod) -> Place:
+    return Place("pod", f"{pod.namespace}/{pod.name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way the flow can go on: where, and how it looks there. `share` is exact, None where it depends on load."""
+    """One way the flow can go on: where, and how it looks there."""
 
     name: str
     address: str
     place: Place
     flow: Flow
-    share: Fraction | None = None
     weight: int = 1
+
+
+def to_endpoint(view: Cluster, endpoint: Endpoint, flow: Flow) -> Candidate:
+    """The way of `flow` to an endpoint: to its pod, where the input has one there."""
+    pod = view.pod_behind(endpoint.ip, endpoint.port)
+    place = pod_place(pod) if pod else Place("endpoint", endpoint.ip)
+    onward = replace(flow, destination=endpoint.ip, port=endpoint.port)
+    return Candidate(pod.name if pod else endpoint.name or endpoint.ip, endpoint.address, place, onward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,13 @@ class Rejected:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is remembered of a decision, so that it is not taken again: by `key`, for `timeout` seconds after its last
-    use, for at most `capacity` keys (None: no limit)."""
+    use (`unused`: after its only use, where that differs), for at most `capacity` keys (None: no limit)."""
 
     kind: Literal["conntrack", "ClientIP", "cookie", "pool"]
     key: str
     timeout: float | None = None
     capacity: int | None = None
+    unused: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +131,25 @@ class Timeline:
     lag: Mapping[Place, float] = field(default_factory=dict)
 
     @classmethod
-    def still(cls, cluster: Cluster) -> Timeline:
+    def still(cls, cluster: Cluster) -> Self:
         return cls(((0.0, cluster),))
+
+    @classmethod
+    def changing(cls, first: Cluster, becomes: Mapping[float, Cluster]) -> Self:
+        """`first`, and the clusters it becomes after so many seconds. InputError for what is no such mapping."""
+        if not isinstance(becomes, Mapping):
+            raise InputError(f"{shown(becomes)} is no change over time", expected="{SECONDS: CLUSTER, ...}")
+        for after, cluster in becomes.items():
+            if not (isinstance(after, (int, float)) and 0 < after < 1e12 and isinstance(cluster, Cluster)):
+                told = f"{shown(after)}: {shown(type(cluster).__name__)} is no change over time"
+                raise InputError(told, expected="seconds above 0, and the cluster from then on")
+        return cls(((0.0, first), *((float(t), becomes[t]) for t in sorted(becomes))))
+
+    @property
+    def instants(self) -> list[float]:
+        """The seconds, from 0 on, between which no place learns of a change."""
+        lags = {0.0, *self.lag.values()}
+        return sorted({0.0} | {t + lag for t, _ in self.moments[1:] for lag in lags})
 
     def seen_by(self, place: Place, now: float = 0.0) -> Cluster:
         """The cluster as `place` knows it at `now`."""

@@ -3,12 +3,13 @@
 kube-proxy 1.36: pkg/proxy/topology.go (CategorizeEndpoints), pkg/proxy/endpointslicecache.go.
 """
 
-from __future__ import annotations
-
+from collections import Counter
 from dataclasses import dataclass
 
 from .cluster import Cluster
-from .objects import Service, ServicePort
+from .errors import InputError, shown
+from .objects import Node, Service, ServicePort
+from .scheduling import some
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +52,54 @@ def of_port(view: Cluster, service: Service, port: ServicePort) -> tuple[Endpoin
     if key not in view._memo:
         found: dict[str, Endpoint] = {}
         for part in view.slices(service):
-            numbers = [p.port for p in part.ports if (p.name, p.protocol) == (port.name, port.protocol)]
-            for number in numbers:
+            for number in (p.port for p in part.ports if (p.name, p.protocol) == (port.name, port.protocol)):
                 for e in part.endpoints if number is not None else ():
-                    conditions = e.conditions
-                    endpoint = Endpoint(
-                        ip=e.addresses[0],
-                        port=number,
-                        name=e.targetRef.name,
-                        node=e.nodeName,
-                        zone=e.zone,
-                        ready=conditions.ready is not False,
-                        serving=conditions.ready is not False if conditions.serving is None else conditions.serving,
-                        terminating=conditions.terminating is True,
-                        for_nodes=frozenset(n.name for n in e.hints.forNodes),
-                        for_zones=frozenset(z.name for z in e.hints.forZones),
-                    )
+                    ready, serving = e.conditions.ready is not False, e.conditions.serving
+                    bits = (ready, ready if serving is None else serving, e.conditions.terminating is True)
+                    hints = (frozenset(h.name for h in named) for named in (e.hints.forNodes, e.hints.forZones))
+                    endpoint = Endpoint(e.addresses[0], number, e.targetRef.name, e.nodeName, e.zone, *bits, *hints)
                     if endpoint.address not in found or not endpoint.terminating:
                         found[endpoint.address] = endpoint
         view._memo[key] = tuple(sorted(found.values(), key=lambda e: e.address))
     return view._memo[key]
 
 
-def uses_local(service: Service) -> bool:
-    spec = service.spec
-    return spec.internalTrafficPolicy == "Local" or (
-        spec.externalTrafficPolicy == "Local" and reachable_from_outside(service)
-    )
+def why_none(view: Cluster, service: Service, port: ServicePort) -> str:
+    """Why a Service port has no endpoint at all, in parentheses; empty if it has one, ready or not."""
+    if of_port(view, service, port):
+        return ""
+    if not service.spec.selector:
+        return " (no selector, no EndpointSlice)"
+    pods = view.selected(service.namespace, service.spec.selector)
+    if pods and isinstance(port.target, str):
+        return f" (its selector matches {len(pods)} pods, none of which has a port named {port.target})"
+    return " (its selector matches no pod)"
 
 
-def reachable_from_outside(service: Service) -> bool:
-    """kube-proxy's "externally accessible": a node port, a load balancer's address or an externalIP."""
-    spec = service.spec
-    return bool(spec.externalIPs or any(p.nodePort for p in spec.ports) or service.status.loadBalancer.ingress)
+def ready_on_nodes(view: Cluster, service: Service) -> Counter[str]:
+    """How many ready addresses each node has, over all ports; a terminating one is not (pkg/proxy/healthcheck)."""
+    found = {(e.node, e.ip) for port in service.spec.ports for e in of_port(view, service, port) if e.ready}
+    return Counter(node for node, _ in found)
+
+
+def node_named(view: Cluster, name: object) -> Node:
+    """The node of that name; InputError naming the others."""
+    if not isinstance(name, str) or name not in view.node:
+        raise InputError(f"there is no node {shown(name)}", expected=f"one of: {some(view.node, 10)}")
+    return view.node[name]
+
+
+def leaving(node: Node) -> bool:
+    """Whether a node is being deleted, so that its kube-proxy's healthz answers 503."""
+    tainted = any(t.key == "ToBeDeletedByClusterAutoscaler" for t in node.spec.taints)
+    return tainted or bool(node.metadata.deletionTimestamp)
+
+
+def reachable_from_outside(service: Service, port: ServicePort) -> bool:
+    """kube-proxy's "externally accessible": this port's node port, an externalIP, or a load balancer's address that
+    its rules know (ipMode VIP). Through an address of ipMode Proxy it is reached by its node port."""
+    vips = (i for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP")
+    return bool(port.nodePort or service.spec.externalIPs or any(vips))
 
 
 def eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> Eligible:
@@ -93,33 +109,33 @@ def eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> E
     """
     key = ("eligible", service.namespace, service.name, port.name, port.protocol, node)
     if key not in view._memo:
-        view._memo[key] = _eligible(of_port(view, service, port), service, view, node)
+        view._memo[key] = _eligible(view, service, port, node)
     return view._memo[key]
 
 
-def _eligible(endpoints: tuple[Endpoint, ...], service: Service, view: Cluster, node: str) -> Eligible:
-    zone = view.node[node].zone if node in view.node else ""
+def _eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> Eligible:
+    endpoints, outside = of_port(view, service, port), reachable_from_outside(service, port)
+    inner, outer = (p == "Local" for p in (service.spec.internalTrafficPolicy, service.spec.externalTrafficPolicy))
     ready = [e for e in endpoints if e.ready]
-    near, reason = _near(ready, node, zone)
     draining = [e for e in endpoints if not e.ready and e.serving and e.terminating]
+    near, reason = _near(ready, node, view.node[node].zone if node in view.node else "")
     in_cluster, here = near or draining, []
-    if service.spec.internalTrafficPolicy == "Local" and not reachable_from_outside(service):
+    if inner and not outside:
         in_cluster, reason = [], f"not on {node}"
-    if uses_local(service):
+    uses_local = inner or (outer and outside)
+    if uses_local:
         here = [e for e in ready if e.node == node] or [e for e in draining if e.node == node]
-    has_any = bool(in_cluster) or (uses_local(service) and bool(ready or draining))
-    chosen = set(in_cluster)
-    rejected = []
-    for e in endpoints:
-        if e in chosen:
-            continue
-        if e.ready:
-            rejected.append((e, reason))
-        elif e.terminating and e.serving:
-            rejected.append((e, "terminating: used only when no endpoint is ready"))
-        else:
-            rejected.append((e, "terminating and no longer serving" if e.terminating else "not ready"))
-    return Eligible(tuple(in_cluster), tuple(here), has_any, tuple(rejected))
+    chosen, has_any = set(in_cluster), bool(in_cluster or (uses_local and (ready or draining)))
+    rejected = tuple((e, _why_not(e, reason)) for e in endpoints if e not in chosen)
+    return Eligible(tuple(in_cluster), tuple(here), has_any, rejected)
+
+
+def _why_not(endpoint: Endpoint, reason: str) -> str:
+    if endpoint.ready:
+        return reason
+    if endpoint.terminating and endpoint.serving:
+        return "terminating: used only when no endpoint is ready"
+    return "terminating and no longer serving" if endpoint.terminating else "not ready"
 
 
 def _near(ready: list[Endpoint], node: str, zone: str) -> tuple[list[Endpoint], str]:

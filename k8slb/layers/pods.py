@@ -4,11 +4,8 @@ A pod that declares containerPorts is taken to listen on those and no others, wh
 with every answer that depends on it; one that declares none is taken to listen wherever it is asked.
 """
 
-from __future__ import annotations
-
 from ..cluster import Cluster
 from ..decision import Decision, Place
-from ..objects import Pod
 from ..traffic import Flow
 
 
@@ -20,7 +17,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     if pod is None:
         why = f"{flow.to} is outside what the input describes; taken to answer"
         return Decision(**common, action="respond", status=200 if flow.request else None, why=why, facts=seen)
-    ports = listening(pod, flow.protocol) | pod.host_ports
+    ports = {p.containerPort for p in pod.spec.ports if p.protocol == flow.protocol} | pod.host_ports
     if ports and flow.port not in ports:
         told = ", ".join(map(str, sorted(ports)))
         warning = f"{pod} declares the containerPorts {told} only, so nothing is taken to listen on {flow.port}"
@@ -30,8 +27,3 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     warnings = (f"NetworkPolicies are not modelled; {names} in {pod.namespace} may drop this",) if names else ()
     status = 200 if flow.request else None
     return Decision(**common, action="respond", status=status, why=f"{pod.name} answers", facts=seen, warnings=warnings)
-
-
-def listening(pod: Pod, protocol: str) -> set[int]:
-    """The ports that the pod's containers declare for a protocol."""
-    return {p.containerPort for c in pod.spec.containers for p in c.ports if p.protocol == protocol}

@@ -1,7 +1,7 @@
 """The model's kube-proxy against the real one, 1.36.2: which endpoints, where connections go, whom the pod sees.
 
-`kube_proxy.json` holds the facts, `golden/` what the real one was given. Left to later tests: the whole text of the
-rules, and the timing of session affinity.
+`kube_proxy.json` holds the facts, `golden/` what the real one was given. The text of the rules: test_rules.py.
+Left to later tests: the timing of session affinity.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 import k8slb
 from k8slb.endpoints import eligible
-from k8slb.layers.kube_proxy import iptables
+from k8slb.layers.kube_proxy import iptables, nftables
 
 HERE = Path(__file__).parent
 FACTS = json.loads((HERE / "kube_proxy.json").read_text())
@@ -207,18 +207,16 @@ def test_the_statistic_rejects_round_robin_that_is_off():
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fact", FACTS["chains"], ids=lambda f: " ".join(f.values()))
-def test_chain_names(fact):
-    namespace, name = fact["service_port"].split("/")
-    name, _, port = name.partition(":")
-    spec = {"ports": [{"name": port, "port": 80, "protocol": fact["protocol"].upper()}]}
-    meta = {"name": name, "namespace": namespace}
-    cluster = k8slb.load(yaml({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}))
-    service = cluster.services[namespace, name]
-    if "cluster" in fact:
-        assert iptables.service_chain(service, service.spec.ports[0]) == fact["cluster"]
-    else:
-        assert iptables.endpoint_chain(service, service.spec.ports[0], fact["endpoint"]) == fact["chain"]
+@pytest.mark.parametrize("fact", FACTS["chains"], ids=lambda f: f["chain"])
+def test_iptables_chain_names(fact):
+    name = iptables.chain(fact["kind"], fact["service_port"], fact["protocol"], fact.get("endpoint", ""))
+    assert name == fact["chain"]
+
+
+@pytest.mark.parametrize("fact", FACTS["nftables_chains"], ids=lambda f: f["chain"])
+def test_nftables_chain_names(fact):
+    name = nftables.chain(fact["kind"], fact["service"], fact["protocol"], fact["port"], fact.get("endpoint", ""))
+    assert name == fact["chain"]
 
 
 @pytest.mark.parametrize("fact", FACTS["probabilities"], ids=lambda f: str(f["n"]))
@@ -226,3 +224,12 @@ def test_probabilities(fact):
     shown = iptables.probability(fact["n"], 0)
     assert shown == fact.get("iptables_save_shows", shown)
     assert abs(float(shown) - float(fact["kube_proxy_writes"])) < 1e-9
+
+
+@pytest.mark.parametrize("fact", FACTS["lotteries"], ids=lambda f: str(f["endpoints"]))
+def test_lotteries(fact):
+    n = fact["endpoints"]
+    shown = [iptables.probability(n, i) for i in range(n)]
+    assert [f"{float(p):.9f}" if p else None for p in shown] == [
+        p and f"{float(p):.9f}" for p in fact["kube_proxy_writes"]
+    ]

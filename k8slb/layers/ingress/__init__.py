@@ -4,19 +4,18 @@ Controllers dial pods, not the Service's ClusterIP: they read EndpointSlices the
 this step unless service-upstream asks for it. What the controllers do differently stands in a file of each.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from types import ModuleType
 
 from ...cluster import Cluster
 from ...controllers import INGRESS_NGINX, SPEC, Controller
-from ...decision import Candidate, Decision, Place, Rejected
-from ...endpoints import of_port
+from ...decision import Candidate, Decision, Place, Rejected, to_endpoint
+from ...endpoints import of_port, why_none
 from ...errors import NotModelled
-from ...objects import Ingress, Service, ServicePort
+from ...objects import Service, ServicePort
 from ...traffic import Flow, Request
 from . import ingress_nginx, spec
-from .match import Answered, Matched
+from .match import Answered, Matched, takers
 
 SEMANTICS: dict[str, ModuleType] = {SPEC: spec, INGRESS_NGINX: ingress_nginx}
 
@@ -30,12 +29,12 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     certificate, warnings = certificate_for(view, controller, request) if request.scheme == "https" else (None, [])
     found, rejected = how.match(view, controller, request)
     facts = {"controller": controller.name, "certificate": certificate}
-    common = {"layer": "ingress", "place": place, "grain": "request", "flow": flow, "rejected": tuple(rejected)}
+    answer = partial(Decision, layer="ingress", place=place, grain="request", flow=flow)
+    warnings += found.warnings
     if isinstance(found, Answered):
         facts |= {"location": found.location} if found.location else {}
-        told = (*warnings, *found.warnings)
-        return Decision(**common, action="respond", status=found.status, why=found.why, facts=facts, warnings=told)
-    warnings += found.warnings
+        told = {"facts": facts, "rejected": tuple(rejected), "warnings": tuple(warnings)}
+        return answer(action="respond", status=found.status, why=found.why, **told)
     served = view.served[found.ingress.key]
     warnings += [f"{found.ingress}: {served.why}"] if served.assumed and not found.ingress.spec.ingressClassName else []
     service, port, missing = _backend(view, found, how)
@@ -44,43 +43,25 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     facts["backend"] = {"namespace": found.ingress.namespace, "service": wanted.name, "port": number}
     onward = how.forwarded(found, request, flow.source)
     facts["forwarded"] = {"host": onward.host, "path": onward.path, "headers": dict(onward.headers)}
+    upstream = not missing and how.dials_cluster_ip(found.ingress, service)
+    endpoints = [] if missing or upstream else of_port(view, service, port)
+    ready = [e for e in endpoints if e.ready]
+    unready = [e for e in endpoints if not e.ready]
+    rejected += [Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",)) for e in unready]
+    answer = partial(answer, rejected=tuple(rejected), facts=facts, warnings=tuple(warnings))
     where = "{}:{}".format(*found.where) if found.where[0] else "assumed"
     why = f"{found.why} ({where}) is {wanted.name}:{number}"
     source = flow.destination  # the controller opens a connection of its own, from its own address
-    if not missing and how.dials_cluster_ip(found.ingress, service):
+    if upstream:
         to = Flow("TCP", source, service.spec.clusterIP, port.port, onward)
-        candidates = (Candidate(str(service), to.to, place, to),)
-        return Decision(
-            **common,
-            action="forward",
-            why=f"{why}; service-upstream: to the ClusterIP, so kube-proxy's rules pick",
-            candidates=candidates,
-            facts=facts,
-            warnings=tuple(warnings),
-            on_failure=how.ON_FAILURE,
-        )
-    endpoints = [] if missing else of_port(view, service, port)
-    ready = [e for e in endpoints if e.ready]
-    unready = [
-        Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",))
-        for e in endpoints
-        if not e.ready
-    ]
-    common["rejected"] += tuple(unready)
+        why += "; service-upstream: to the ClusterIP, so kube-proxy's rules pick"
+        candidate = Candidate(str(service), to.to, place, to)
+        return answer(action="forward", why=why, candidates=(candidate,), on_failure=how.ON_FAILURE)
     if not ready:
-        reason = missing or f"{service} has no ready endpoint"
-        return Decision(
-            **common, action="respond", status=503, why=f"{why}, but {reason}", facts=facts, warnings=tuple(warnings)
-        )
-    candidates = []
-    for e in ready:
-        pod = view.pod_behind(e.ip, e.port)
-        at = Place("pod", f"{pod.namespace}/{pod.name}") if pod else Place("endpoint", e.ip)
-        candidates.append(
-            Candidate(pod.name if pod else e.name or e.ip, e.address, at, Flow("TCP", source, e.ip, e.port, onward))
-        )
-    return Decision(
-        **common,
+        missing = missing or f"{service} has no ready endpoint{why_none(view, service, port)}"
+        return answer(action="respond", status=503, why=f"{why}, but {missing}")
+    candidates = [to_endpoint(view, e, Flow("TCP", source, "", 0, onward)) for e in ready]
+    return answer(
         action="forward",
         why=f"{why}; {how.HOW}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
         brief=(f"{found.brief} ({where}) is {wanted.name}:{number}", ", not through its ClusterIP"),
@@ -88,8 +69,6 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         balancer=how.BALANCER,
         state=("ingress", place, found.ingress.namespace, wanted.name, number),
         on_failure=how.ON_FAILURE,
-        facts=facts,
-        warnings=tuple(warnings),
     )
 
 
@@ -110,28 +89,15 @@ def _backend(view: Cluster, found: Matched, how: ModuleType) -> tuple[Service | 
     return service, port, ""
 
 
-def covers(host: str, name: str) -> bool:
-    """Whether an Ingress or certificate host (exact, or * for one label) covers `name`."""
-    return host == name or (
-        host.startswith("*.") and host[2:] == name.partition(".")[2] and bool(name.partition(".")[0])
-    )
-
-
 def certificate_for(view: Cluster, controller: Controller, request: Request) -> tuple[str | None, list[str]]:
     """(the certificate served for the name the client asked for, warnings)."""
-    by_age: tuple[Ingress, ...] = controller.ingresses
-    for exact in (True, False):
-        for ingress in by_age:
-            for tls in ingress.spec.tls:
-                if tls.secretName and any(covers(h, request.host) and (h == request.host) == exact for h in tls.hosts):
-                    name = f"{ingress.namespace}/{tls.secretName}"
-                    missing = (ingress.namespace, tls.secretName) not in view.secrets
-                    told = (
-                        f"the Secret {name} is not in the input; without it a certificate that clients refuse is served"
-                    )
-                    return name, [told] if missing else []
-    own = SEMANTICS[controller.name].DEFAULT_CERTIFICATE
-    told = f"no Ingress has a certificate for {request.host} under tls: " + (
-        f"{own} is served, which clients refuse" if own else "the specification does not say what is served"
-    )
-    return own, [told]
+    host, own = request.host, SEMANTICS[controller.name].DEFAULT_CERTIFICATE
+    offered = [(ingress, tls) for ingress in controller.ingresses for tls in ingress.spec.tls if tls.secretName]
+    for covering in takers(host)[:2]:
+        for ingress, tls in offered:
+            if covering in tls.hosts:
+                name = f"{ingress.namespace}/{tls.secretName}"
+                told = f"the Secret {name} is not in the input; without it a certificate that clients refuse is served"
+                return name, [told] if (ingress.namespace, tls.secretName) not in view.secrets else []
+    served = f"{own} is served, which clients refuse" if own else "the specification does not say what is served"
+    return own, [f"no Ingress has a certificate for {host} under tls: {served}"]

@@ -4,10 +4,8 @@ Rules as in internal/ingress/controller/{location,controller,template}.go of tha
 an exact location, else the first regular expression in order, else the longest prefix.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import comb, prod
 from urllib.parse import quote, unquote
 
@@ -17,7 +15,7 @@ from ...decision import OnFailure, Rejected
 from ...errors import NotModelled, shown
 from ...objects import Ingress, IngressBackend, Service, ServicePort
 from ...traffic import Request
-from .match import Answered, Matched, Route, age_unknown, by_age, host_in, routes_by_host, wildcard, with_headers
+from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
 
 BALANCER = "ingress-nginx-round-robin"
 HOW = "takes the next ready pod in turn (a counter per worker of this replica)"
@@ -52,21 +50,18 @@ class Location:
     rewrite: str = ""
 
     def __str__(self) -> str:
-        return (
-            f'location ~* "^{self.path}"'
-            if self.kind == "~*"
-            else f"location {self.kind + ' ' * bool(self.kind)}{self.path}"
-        )
+        kind, path = ("~* ", f'"^{self.path}"') if self.kind == "~*" else (self.kind and self.kind + " ", self.path)
+        return f"location {kind}{path}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Server:
     """One server block: its locations in the order they are tried, and why they are regular expressions, if so."""
 
-    locations: list[Location] = field(default_factory=list)
-    encrypted: bool = False
-    regex_because: str = ""
-    duplicates: list[tuple[Location, Location]] = field(default_factory=list)
+    locations: list[Location]
+    encrypted: bool
+    regex_because: str
+    duplicates: list[tuple[Location, Location]]
 
 
 def servers(view: Cluster, controller: Controller) -> dict[str, Server]:
@@ -81,9 +76,8 @@ def servers(view: Cluster, controller: Controller) -> dict[str, Server]:
 
 def _server(host: str, ingresses: list[Ingress], routes: list[Route]) -> Server:
     named = [i for i in ingresses if any(r.host == host for r in i.spec.rules)]
-    server = Server(encrypted=bool(host) and any(i.spec.tls for i in named))
     root = _root(host, ingresses, named)
-    kept = {("/", "Prefix"): root}
+    kept, duplicates = {("/", "Prefix"): root}, []
     for route in routes:
         path = route.path.path or "/"
         kind = "Exact" if route.path.pathType == "Exact" else "Prefix"  # ImplementationSpecific is taken as Prefix
@@ -92,18 +86,16 @@ def _server(host: str, ingresses: list[Ingress], routes: list[Route]) -> Server:
         if older is None or (older is root and (host or root.ingress is None)):
             kept[path, kind] = location
         else:
-            server.duplicates.append((location, older))
-    for loc in kept.values():
-        because = "rewrite-target" if loc.rewrite else "use-regex" if _uses_regex(loc) else ""
-        server.regex_because = server.regex_because or (because and f"{because} of {loc.ingress}")
-    ordered = sorted(kept.values(), key=lambda loc: loc.path, reverse=True)
-    ordered.sort(key=lambda loc: len(loc.path), reverse=True)
+            duplicates.append((location, older))
+    regexes = [loc for loc in kept.values() if loc.rewrite or _uses_regex(loc)]
+    ordered = sorted(kept.values(), key=lambda loc: (len(loc.path), loc.path), reverse=True)
     exact = {loc.path for loc in ordered if loc.kind == "Exact"}
-    for loc in ordered:
-        server.locations += _blocks(loc, loc.path in exact)
-    if server.regex_because:  # one rewrite on a host turns every path of that host into a regular expression
-        server.locations = [replace(loc, kind="~*") for loc in server.locations]
-    return server
+    blocks = [block for loc in ordered for block in _blocks(loc, loc.path in exact)]
+    because = ""
+    if regexes:  # one rewrite on a host turns every path of that host into a regular expression
+        blocks = [replace(block, kind="~*") for block in blocks]
+        because = f"{'rewrite-target' if regexes[0].rewrite else 'use-regex'} of {regexes[0].ingress}"
+    return Server(blocks, bool(host) and any(i.spec.tls for i in named), because, duplicates)
 
 
 def _root(host: str, ingresses: list[Ingress], named: list[Ingress]) -> Location:
@@ -139,23 +131,18 @@ def _blocks(loc: Location, exact_exists: bool) -> list[Location]:
 def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
     """The location that takes `request`, or the answer nginx gives itself; and the host's locations that do not."""
     table = servers(view, controller)
-    mine = (request.host, wildcard(request.host), "")
-    warnings = tuple(
-        f"{i} is a canary, which is not modelled: its rules are left out"
-        for i in controller.ingresses
-        if annotation(i, "canary") == "true" and any(r.host in mine for r in i.spec.rules)
-    )
-    host = host_in(table, request.host)
+    mine = takers(request.host)
+    canaries = [i for i in controller.ingresses if annotation(i, "canary") == "true"]
+    left_out = [i for i in canaries if any(r.host in mine for r in i.spec.rules)]
+    warnings = tuple(f"{i} is a canary, which is not modelled: its rules are left out" for i in left_out)
+    host = next(h for h in mine if h in table)
     uri = normalised(request.path)
     if uri is None:
         return Answered(400, f"{request.path} leads above the root"), []
     server = table[host]
     found, why, redirect = _find(server, uri)
-    rejected = [
-        Rejected(str(loc), _why_not(loc, found, uri), loc.ingress, loc.at)
-        for loc in server.locations
-        if loc is not found and loc.backend
-    ]
+    others = [loc for loc in server.locations if loc is not found and loc.backend]
+    rejected = [Rejected(str(loc), _why_not(loc, found, uri), loc.ingress, loc.at) for loc in others]
     for loc, by in server.duplicates:
         rejected.append(Rejected(str(loc), f"the older {by.ingress} has the same path", loc.ingress, loc.at))
         if found and by.at == found.at and by.ingress is found.ingress:
@@ -172,16 +159,13 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
         told = f"no location of host {host} matches {uri}" if host else f"no rule is for host {request.host} and {uri}"
         return Answered(404, f"{told}: the default backend answers 404", warnings=warnings), rejected
     path, rewritten = _rewritten(found, request.path, uri)
-    brief = why + rewritten
-    why += rewritten + (f" (regular expressions because of {server.regex_because})" if server.regex_because else "")
+    because = f" (regular expressions because of {server.regex_because})" if server.regex_because else ""
+    annotations = (k for k in found.ingress.metadata.annotations if k.startswith(PREFIX))
+    unknown = ", ".join(sorted(k for k in annotations if k.removeprefix(PREFIX) not in MODELLED))
     warnings += _refused_path(found)
-    unknown = sorted(
-        k for k in found.ingress.metadata.annotations if k.startswith(PREFIX) and k[len(PREFIX) :] not in MODELLED
-    )
-    warnings += (f"{found.ingress} has annotations that are not modelled: {', '.join(unknown)}",) if unknown else ()
-    return Matched(
-        found.ingress, found.at, found.backend, f"host {host or '(any)'}, {why}", path, brief, warnings
-    ), rejected
+    warnings += (f"{found.ingress} has annotations that are not modelled: {unknown}",) if unknown else ()
+    why, brief = f"host {host or '(any)'}, {why}{rewritten}{because}", why + rewritten
+    return Matched(found.ingress, found.at, found.backend, why, path, brief, warnings), rejected
 
 
 def _refused_path(found: Location) -> tuple[str, ...]:
@@ -189,37 +173,31 @@ def _refused_path(found: Location) -> tuple[str, ...]:
     kind = found.ingress.spec.rules[found.at[2]].http.paths[found.at[5]].pathType if len(found.at) == 6 else ""
     if kind in ("", "ImplementationSpecific") or re.fullmatch(r"[A-Za-z0-9/_.~%-]*", found.path):
         return ()
-    told = (
-        f"ingress-nginx's admission webhook refuses {found.path} with pathType {kind}; it wants ImplementationSpecific"
-    )
-    return (told,)
+    refused = f"ingress-nginx's admission webhook refuses {found.path} with pathType {kind}"
+    return (f"{refused}; it wants ImplementationSpecific",)
 
 
 def _find(server: Server, uri: str) -> tuple[Location | None, str, str]:
     """(location, how it is named, path to redirect to) as nginx finds it."""
-    for loc in server.locations:
-        if loc.kind == "=" and loc.path == uri:
-            return loc, str(loc), ""
-    for loc in server.locations:
-        if loc.kind != "~*" and loc.path == uri + "/":
-            return None, str(loc), uri + "/"
-    for loc in server.locations:
-        if loc.kind == "~*" and _search("^" + loc.path, uri):
-            return loc, str(loc), ""
-    prefixes = [loc for loc in server.locations if loc.kind == "" and uri.startswith(loc.path)]
-    best = max(prefixes, key=lambda loc: len(loc.path), default=None)
-    return best, str(best), ""
+    locations = server.locations
+    if server.regex_because:  # then all are regular expressions
+        found = next((loc for loc in locations if _search("^" + loc.path, uri)), None)
+        return found, str(found), ""
+    found = next((loc for loc in locations if loc.kind == "=" and loc.path == uri), None)
+    slash = next((loc for loc in locations if loc.path == uri + "/"), None)
+    if slash and not found:
+        return None, str(slash), uri + "/"
+    prefixes = [loc for loc in locations if loc.kind == "" and uri.startswith(loc.path)]
+    found = found or max(prefixes, key=lambda loc: len(loc.path), default=None)
+    return found, str(found), ""
 
 
 def _why_not(loc: Location, found: Location | None, uri: str) -> str:
-    matching = (
-        _search("^" + loc.path, uri) if loc.kind == "~*" else uri == loc.path if loc.kind else uri.startswith(loc.path)
-    )
-    if not matching:
-        return f"does not match {uri}"
-    return f"matches {uri} too, but {found} " + (
-        "stands earlier (longer paths first)" if loc.kind == "~*" else "is closer"
-    )
+    if loc.kind == "~*":
+        matching, nearer = _search("^" + loc.path, uri), "stands earlier (longer paths first)"
+    else:
+        matching, nearer = uri == loc.path if loc.kind else uri.startswith(loc.path), "is closer"
+    return f"matches {uri} too, but {found} {nearer}" if matching else f"does not match {uri}"
 
 
 def _search(pattern: str, text: str) -> re.Match | None:
@@ -238,9 +216,8 @@ def _redirected(found: Location | None, encrypted: bool, request: Request, uri: 
     ingress = found.ingress if found else None
     if ingress is None or not ingress.spec.rules:  # the catch-all server redirects nobody
         return None
-    wanted = annotation(ingress, "force-ssl-redirect") == "true" or (
-        encrypted and annotation(ingress, "ssl-redirect") != "false"
-    )
+    wanted = encrypted and annotation(ingress, "ssl-redirect") != "false"
+    wanted = wanted or annotation(ingress, "force-ssl-redirect") == "true"
     if request.scheme == "http" and wanted:
         to = f"https://{request.host}{request.path}"
         return Answered(308, f"ssl-redirect of {ingress}: redirect to {to}", to)
@@ -269,33 +246,21 @@ def _rewritten(found: Location, asked: str, uri: str) -> tuple[str, str]:
 
 def normalised(path: str) -> str | None:
     """A request's path as nginx matches it: decoded, // merged, . and .. resolved; None above the root."""
-    out: list[str] = []
     given = re.sub(r"/+", "/", unquote(path.partition("?")[0]))
-    parts = given.split("/")[1:]
-    for i, part in enumerate(parts):
-        last = i == len(parts) - 1
+    out: list[str] = []
+    for part in (given + "/" if given.endswith(("/.", "/..")) else given).split("/")[1:]:
+        if part == ".." and not out:
+            return None
         if part == "..":
-            if not out:
-                return None
             out.pop()
         elif part != ".":
             out.append(part)
-            continue
-        if last:
-            out.append("")
     return "/" + "/".join(out)
 
 
 def forwarded(found: Matched, request: Request, client: str) -> Request:
     """The request with the headers ingress-nginx sets; the client is the address this replica saw."""
-    port = "443" if request.scheme == "https" else "80"
-    headers = {
-        "x-real-ip": client,
-        "x-forwarded-for": client,
-        "x-forwarded-host": request.host,
-        "x-forwarded-port": port,
-        "x-forwarded-proto": request.scheme,
-        "x-forwarded-scheme": request.scheme,
-        "x-scheme": request.scheme,
-    }
+    headers = {"x-real-ip": client, "x-forwarded-for": client, "x-forwarded-host": request.host}
+    headers["x-forwarded-port"] = "443" if request.scheme == "https" else "80"
+    headers |= dict.fromkeys(("x-forwarded-proto", "x-forwarded-scheme", "x-scheme"), request.scheme)
     return with_headers(request, found.path, headers)

@@ -1,7 +1,5 @@
 """What matching a request against Ingress rules comes to, whatever the controller."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from ...objects import HTTPIngressPath, Ingress, IngressBackend
@@ -40,13 +38,8 @@ class Route:
     """One path of one rule of one Ingress."""
 
     ingress: Ingress
-    rule: int
-    index: int
+    at: tuple[str | int, ...]
     path: HTTPIngressPath
-
-    @property
-    def at(self) -> tuple[str | int, ...]:
-        return ("spec", "rules", self.rule, "http", "paths", self.index)
 
     def __str__(self) -> str:
         return f"{self.path.path or '/'} ({self.path.pathType})"
@@ -71,21 +64,14 @@ def routes_by_host(ingresses: list[Ingress]) -> dict[str, list[Route]]:
     for ingress in ingresses:
         for i, rule in enumerate(ingress.spec.rules):
             routes = table.setdefault(rule.host, [])
-            routes += [Route(ingress, i, j, p) for j, p in enumerate(rule.http.paths if rule.http else ())]
+            for j, path in enumerate(rule.http.paths if rule.http else ()):
+                routes.append(Route(ingress, ("spec", "rules", i, "http", "paths", j), path))
     return table
 
 
-def wildcard(host: str) -> str:
-    """The wildcard host that covers `host`: * stands for one label."""
-    return "*." + host.partition(".")[2]
-
-
-def host_in(table: dict[str, object], host: str) -> str | None:
-    """Which host of the table takes the request: exact before wildcard (one label) before any; None for none."""
-    for candidate in (host, wildcard(host), ""):
-        if candidate in table:
-            return candidate
-    return None
+def takers(host: str) -> tuple[str, str, str]:
+    """The hosts of rules that cover `host`, the most specific first: itself, * for its first label, any."""
+    return (host, "*." + host.partition(".")[2], "")
 
 
 def with_headers(request: Request, path: str, headers: dict[str, str]) -> Request:

@@ -5,27 +5,22 @@ path wins, Exact before Prefix; of equal rules the oldest Ingress. Prefix matche
 specification names no balancer: uniform random is used. ImplementationSpecific is left open by it and taken as Prefix.
 """
 
-from __future__ import annotations
-
 from ...cluster import Cluster
 from ...controllers import Controller
 from ...decision import OnFailure, Rejected
-from ...objects import HTTPIngressPath, Ingress, Service, ServicePort
+from ...objects import HTTPIngressPath, Ingress, Service
 from ...traffic import Request
-from .match import Answered, Matched, Route, age_unknown, by_age, host_in, routes_by_host, with_headers
+from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
 
 BALANCER = "spec-random"
 HOW = "picks at random (the specification names no balancer)"
 ON_FAILURE = OnFailure()
 DEFAULT_CERTIFICATE = None
+port_of = Service.port_of
 
 
 def dials_cluster_ip(ingress: Ingress, service: Service) -> bool:
     return False
-
-
-def port_of(service: Service, wanted: int | str) -> ServicePort | None:
-    return service.port_of(wanted)
 
 
 def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
@@ -35,15 +30,15 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
         view._memo[key] = routes_by_host(by_age(controller.ingresses))
     table = view._memo[key]
     path = request.path.partition("?")[0]
-    host = host_in(table, request.host)
-    routes = table.get(host, []) if host is not None else []
+    host = next((h for h in takers(request.host) if h in table), None)
+    routes = table.get(host, ())
     fitting = [r for r in routes if matches(r.path, path)]
     fitting.sort(key=_precedence, reverse=True)  # stable: of equal rules the oldest stays first
-    rejected = [Rejected(f"{r}", f"does not match {path}", r.ingress, r.at) for r in routes if r not in fitting]
+    rejected = [Rejected(str(r), f"does not match {path}", r.ingress, r.at) for r in routes if r not in fitting]
     if fitting:
         best = fitting[0]
         why_not = f"{best} is longer, or as long and Exact, or older"
-        rejected += [Rejected(f"{r}", f"matches {path} too, but {why_not}", r.ingress, r.at) for r in fitting[1:]]
+        rejected += [Rejected(str(r), f"matches {path} too, but {why_not}", r.ingress, r.at) for r in fitting[1:]]
         why = f"host {host or '(any)'}, path {best}"
         ties = [r.ingress for r in fitting[1:] if _precedence(r) == _precedence(best)]
         warnings = age_unknown(best.ingress, ties[0], best.path.path) if ties else ()
@@ -54,21 +49,12 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
         owner, *others = defaults
         why = f"no rule matches {request.host}{path}, so the defaultBackend"
         told = f"{len(defaults)} Ingresses have a defaultBackend and nothing says whose is meant: {owner}'s"
-        return Matched(
-            owner,
-            ("spec", "defaultBackend"),
-            owner.spec.defaultBackend,
-            why,
-            request.path,
-            "defaultBackend",
-            (told,) if others else (),
-        ), rejected
-    told = (
-        f"no path of host {host or '(any)'} matches {path}"
-        if host is not None
-        else f"no rule is for host {request.host}"
+        at, backend, warnings = ("spec", "defaultBackend"), owner.spec.defaultBackend, (told,) if others else ()
+        return Matched(owner, at, backend, why, request.path, "defaultBackend", warnings), rejected
+    none = (
+        f"no rule is for host {request.host}" if host is None else f"no path of host {host or '(any)'} matches {path}"
     )
-    return Answered(404, f"{told} and there is no defaultBackend"), rejected
+    return Answered(404, f"{none} and there is no defaultBackend"), rejected
 
 
 def matches(rule: HTTPIngressPath, path: str) -> bool:
