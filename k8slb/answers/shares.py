@@ -1,7 +1,5 @@
 """Exact shares, told."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -17,13 +15,14 @@ class Shares(dict):
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON: fractions as text."""
-        return {
-            "shares": {k: str(v) for k, v in self.items()},
-            "answered": {k: str(v) for k, v in self.answered.items()},
-            "lost": str(self.lost),
-        }
+        shares, answered = ({k: str(v) for k, v in one.items()} for one in (self, self.answered))
+        return {"shares": shares, "answered": answered, "lost": str(self.lost)}
 
     def __str__(self) -> str:
         rows = [(k, v) for k, v in self.items()] + [(f"answered {k}", v) for k, v in self.answered.items()]
         rows += [("lost", self.lost)] if self.lost else []
         return "\n".join(f"{name:<24} {share!s:>8}  {float(share):.1%}" for name, share in rows)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """In a notebook: the table, as a dict's own form would hide what is lost."""
+        printer.text(str(self) or "no pod answers")

@@ -1,7 +1,5 @@
 """A cluster in a few lines."""
 
-from __future__ import annotations
-
 from collections.abc import Sized
 
 from ..cluster import Cluster
@@ -11,10 +9,8 @@ from ..objects import Other
 def summary(cluster: Cluster) -> str:
     """A cluster in a few lines: what is in it, kube-proxy's mode, and how much was assumed."""
     services = list(cluster.services.values())
-    lines = [
-        f"{_count(cluster.nodes, 'node')}, {_count(cluster.pods, 'pod')}, {_count(services, 'Service')}, "
-        f"{_count(cluster.served, 'Ingress', 'es')}; kube-proxy mode {cluster.mode}"
-    ]
+    counts = (cluster.nodes, "node"), (cluster.pods, "pod"), (services, "Service"), (cluster.served, "Ingress", "es")
+    lines = [f"{', '.join(_count(*c) for c in counts)}; kube-proxy mode {cluster.mode}"]
     for service in services[:12]:
         spec = service.spec
         ports = ", ".join(f"{p.port}->{p.target}" for p in spec.ports)

@@ -1,16 +1,26 @@
 """The decisions of one request, told: a line a hop, all that was considered, or the JSON of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from ..balancers import balancer
-from ..decision import Decision, Hop, Timeline
+from ..decision import Decision, Hop
 from ..errors import printable
-from ..path import Start, exact_shares, walk
+from ..path import Start, exact_shares
+
+FAILED = {"reject": "connection refused", "drop": "no answer (time-out)", "unresolved": "the name does not resolve"}
+
+
+class Why(str):
+    """Text that a notebook and a terminal show as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,13 @@ class Trace:
 
     # --- what became of it ---
 
-    @property
-    def last(self) -> Decision:
-        return self.hops[-1].decision
+    last = property(lambda self: self.hops[-1].decision)
+    served = property(lambda self: self.last.layer == "pods" and self.last.action == "respond")
+    status = property(attrgetter("last.status"))
+    pod = property(lambda self: self.last.flow.to if self.served else None)
+    source_seen = property(lambda self: self.last.flow.source if self.served else None)
+    warnings = property(lambda self: list(dict.fromkeys(w for h in self.hops for w in h.decision.warnings)))
+    assumptions = property(lambda self: [*self.assumed, *self.begin.assumptions])
 
     @property
     def action(self) -> str:
@@ -34,60 +48,28 @@ class Trace:
         return "forward" if self.served else self.last.action
 
     @property
-    def served(self) -> bool:
-        return self.last.layer == "pods" and self.last.action == "respond"
-
-    @property
-    def status(self) -> int | None:
-        return self.last.status
-
-    @property
     def answered_well(self) -> bool:
         """Whether the answer is yes: a pod or proxy answered, with a status below 400 where there is one."""
         return self.last.action in ("forward", "respond") and (self.status or 200) < 400
 
     @property
-    def pod(self) -> str | None:
-        return self.last.flow.to if self.served else None
-
-    @property
-    def source_seen(self) -> str | None:
-        return self.last.flow.source if self.served else None
-
-    @property
     def endpoints(self) -> list[str]:
         """Every address the last pick could have chosen."""
-        if not self.served:
-            return []
-        picks = [
-            h.decision
-            for h in self.hops
-            if h.chosen is not None and h.decision.layer in ("kube-proxy", "ingress", "dns")
-        ]
-        return (
-            [c.address if ":" in c.address else f"{c.address}:{c.flow.port}" for c in picks[-1].candidates]
-            if picks
-            else [self.pod]
-        )
+        picks = [h.decision.candidates for h in self.hops if h.chosen] if self.served else []
+        last = picks[-1] if picks else ()
+        own = [self.pod] if self.served and not picks else []
+        return own + [c.address if ":" in c.address else f"{c.address}:{c.flow.port}" for c in last]
 
     def fact(self, name: str) -> Any:
         """What the last hop that knows says of `name` (controller, certificate, backend, forwarded)."""
         return next((h.decision.facts[name] for h in reversed(self.hops) if name in h.decision.facts), None)
 
-    @property
-    def warnings(self) -> list[str]:
-        return list(dict.fromkeys(w for h in self.hops for w in h.decision.warnings))
-
-    @property
-    def assumptions(self) -> list[str]:
-        return [*self.assumed, *self.begin.assumptions]
-
     # --- told ---
 
     def __str__(self) -> str:
-        rows = [(h.decision.layer, _line(h)) for h in self._told] + (
-            [("back", self._back_line())] if self._returns else []
-        )
+        rows = [(h.decision.layer, _line(h)) for h in self._told]
+        turns = "; ".join(f"{s['at']} {s['what']}" for s in self._returns if s["what"].startswith("turns"))
+        rows += [("back", turns or "as it came")] if self._returns else []
         lines = [f"{i}  {layer:<10}  {text}" for i, (layer, text) in enumerate(rows, 1)]
         head = f"{self.url} from {self.begin.place}: {self.verdict}"
         return printable("\n".join([head, *lines, *(f"!  {w}" for w in self.warnings), self._more]))
@@ -105,8 +87,8 @@ class Trace:
         tries = [h for h in self.hops if h.decision.layer == "ingress" and h.chosen is not None]
         if len(tries) < 2:
             return list(self.hops)
-        first, last = self.hops.index(tries[0]), self.hops.index(tries[-1])
-        return [*self.hops[: first + 2], *self.hops[last:]] if self.served else [*self.hops[: first + 2], self.hops[-1]]
+        first, last = self.hops.index(tries[0]), self.hops.index(tries[-1]) if self.served else -1
+        return [*self.hops[: first + 2], *self.hops[last:]]
 
     @cached_property
     def verdict(self) -> str:
@@ -116,12 +98,7 @@ class Trace:
             receives = f", which receives {got['path']}" if got else ""
             answer = f"status {self.status}" if self.status else "the connection is open"
             return f"{answer}, from pod {self.pod}{receives}"
-        words = {
-            "reject": "connection refused",
-            "drop": "no answer (time-out)",
-            "unresolved": "the name does not resolve",
-        }
-        return words.get(self.action) or f"status {self.status}"
+        return FAILED.get(self.action) or f"status {self.status}"
 
     def why(self) -> Why:
         """Everything: what was considered and rejected, probabilities, addresses before and after, assumptions."""
@@ -132,7 +109,7 @@ class Trace:
         for i, hop in enumerate(self.hops, 1):
             out += [f"{i}  {hop.decision.layer} at {hop.decision.place}, once per {hop.decision.grain}", *_details(hop)]
         for step in self._returns:
-            out.append(f"back  at {step['at']}: {step['what']}")
+            out.append(f"back  at {step['at']}: {step['what']}" + (f" ({step['why']})" if step["why"] else ""))
         out += [f"assumed: {a}" for a in self.assumptions]
         return [printable(line) for line in out]
 
@@ -142,10 +119,7 @@ class Trace:
             "url": self.url,
             "status": self.status,
             "action": self.action,
-            "controller": self.fact("controller"),
-            "certificate": self.fact("certificate"),
-            "backend": self.fact("backend"),
-            "forwarded": self.fact("forwarded"),
+            **{name: self.fact(name) for name in ("controller", "certificate", "backend", "forwarded")},
             "endpoints": self.endpoints,
             "pod": self.pod,
             "source_seen": self.source_seen,
@@ -163,40 +137,41 @@ class Trace:
         """Where the answer's addresses are turned back, from the pod to the client."""
         if not self.served and self.last.layer != "ingress":
             return []
-        steps = []
-        for hop in reversed(self.hops):
-            changed = rewritten(hop)
-            if hop.decision.layer == "kube-proxy" and hop.chosen is not None:
-                turned = [f"{after} back into {before}" for before, after in changed.values()]
-                steps.append(
-                    {"at": hop.decision.place.name, "layer": "kube-proxy", "what": "turns " + " and ".join(turned)}
-                )
-            elif (
-                hop.decision.layer == "ingress"
-                and hop.chosen is not None
-                and all(s["layer"] != "ingress" for s in steps)
-            ):
-                told = f"passes the answer on over the connection from {hop.decision.flow.source}"
-                steps.append({"at": hop.decision.place.name.rpartition("/")[2], "layer": "ingress", "what": told})
+        steps: list[dict[str, str]] = []
+        for i, hop in reversed(list(enumerate(self.hops))):
+            layer, changed, at = hop.decision.layer, rewritten(hop), hop.decision.place.name
+            if hop.chosen is None:
+                continue
+            if layer in ("kube-proxy", "cloud-lb") and changed:
+                what = "turns " + " and ".join(f"{after} back into {before}" for before, after in changed.values())
+                proxied = any(h.decision.layer == "ingress" for h in self.hops[:i])
+                why = _why_back(hop, self.begin.place.kind == "outside" and not proxied)
+                steps.append({"at": at, "layer": layer, "what": what, "why": why})
+            elif layer == "cloud-lb" and hop.chosen.place.kind == "node":
+                why = f"{hop.chosen.name} sends it from {hop.decision.flow.to} itself: direct server return"
+                what = f"the answer does not pass here, it goes straight to {hop.decision.flow.source}"
+                steps.append({"at": at, "layer": layer, "what": what, "why": why})
+            elif layer == "ingress" and all(s["layer"] != "ingress" for s in steps):
+                what = f"passes the answer on over the connection from {hop.decision.flow.source}"
+                steps.append({"at": at.rpartition("/")[2], "layer": "ingress", "what": what, "why": ""})
         return steps
 
-    def _back_line(self) -> str:
-        told = "; ".join(f"{s['at']} {s['what']}" for s in self._returns if s["layer"] == "kube-proxy") or "as it came"
-        return told
 
-
-class Why(str):
-    """Text that a notebook and a terminal show as it is."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def trace(timeline: Timeline, begin: Start, url: str, seed: int, assumed: tuple[str, ...]) -> Trace:
-    """Follow one request from `begin` with the picks that `seed` gives."""
-    return Trace(url, begin, tuple(walk(timeline, begin, seed)), assumed)
+def _why_back(hop: Hop, outside: bool) -> str:
+    """Why the answer comes back through the place that rewrote the request's addresses."""
+    flow, at = hop.decision.flow, hop.decision.place
+    if hop.decision.layer == "cloud-lb":
+        own = hop.chosen.flow.source != flow.source
+        return "its own address is what the target saw" if own else "the cloud's network leads the answer through it"
+    if hop.decision.facts.get("masqueraded"):
+        return (
+            "that is why its address became the source: it alone can turn them back, and a pod of another node would "
+            f"answer {flow.source} from an address that was never asked. With direct server return, which kube-proxy "
+            f"does not do, that node would answer as {flow.to}, and the pod would see {flow.source}"
+        )
+    if outside:
+        return f"externalTrafficPolicy Local: the pod is on {at}, so its answer passes here anyway, unmasqueraded"
+    return f"the caller is on {at}, so its answer passes here anyway"
 
 
 def rewritten(hop: Hop) -> dict[str, tuple[str, str]]:
@@ -206,16 +181,14 @@ def rewritten(hop: Hop) -> dict[str, tuple[str, str]]:
     before, after = hop.decision.flow, hop.chosen.flow
     pairs = {"destination": (before.to, after.to), "source": (before.source, after.source)}
     if before.request and after.request:
-        pairs |= {
-            "path": (before.request.path, after.request.path),
-            "scheme": (before.request.scheme, after.request.scheme),
-        }
+        pairs |= {k: (getattr(before.request, k), getattr(after.request, k)) for k in ("path", "scheme")}
     return {k: v for k, v in pairs.items() if v[0] != v[1]}
 
 
 def hop_dict(hop: Hop) -> dict[str, Any]:
-    decision = hop.decision
-    shares = _shares(decision)
+    decision, chosen = hop.decision, hop.chosen.address if hop.chosen else None
+    shares = [s if s is None else str(s) for s in _shares(decision)]
+    candidates = zip(decision.candidates, shares, strict=True)
     return {
         "layer": decision.layer,
         "at": decision.place.name,
@@ -225,21 +198,17 @@ def hop_dict(hop: Hop) -> dict[str, Any]:
         "destination": decision.flow.to,
         "rewritten": {k: {"from": a, "to": b} for k, (a, b) in rewritten(hop).items()},
         "balancer": decision.balancer,
-        "candidates": [
-            {"name": c.name, "address": c.address, "share": None if s is None else str(s)}
-            for c, s in zip(decision.candidates, shares, strict=True)
-        ],
-        "chosen": hop.chosen.address if hop.chosen else None,
+        "candidates": [{"name": c.name, "address": c.address, "share": s} for c, s in candidates],
+        "chosen": chosen,
         "rejected": [{"what": r.what, "why": r.why, "file": r.where[0], "line": r.where[1]} for r in decision.rejected],
         "why": decision.why,
-        "rule": decision.rules.get(hop.chosen.address, "") if hop.chosen else "",
+        "rule": decision.rules.get(chosen, "") if chosen else decision.rule,
     }
 
 
 def _shares(decision: Decision) -> list[Fraction | None]:
-    if decision.balancer is not None and balancer(decision.balancer).exact is None:
-        return [None] * len(decision.candidates)
-    return list(exact_shares(decision))
+    known = decision.balancer is None or balancer(decision.balancer).exact
+    return list(exact_shares(decision)) if known else [None] * len(decision.candidates)
 
 
 def _line(hop: Hop) -> str:
@@ -250,16 +219,10 @@ def _line(hop: Hop) -> str:
             request, caller = decision.flow.request, decision.flow.source
             return f"{decision.why} {decision.status} to {request.method} {request.path}; its caller is {caller}"
         return at + decision.why
-    many = len(decision.candidates)
-    goes = (
-        chosen.address
-        if decision.layer == "dns" or chosen.name == chosen.address
-        else f"{chosen.name} {chosen.address}"
-    )
-    before, after = decision.brief
-    text = f"{before or decision.why} -> {goes}" + (f", 1 of {many}" if many > 1 else "") + after
-    changed = rewritten(hop)
-    if decision.layer == "kube-proxy" and "source" in changed:
+    many, changed, (before, after) = len(decision.candidates), rewritten(hop), decision.brief
+    name = "" if decision.layer == "dns" or chosen.name == chosen.address else f"{chosen.name} "
+    text = f"{before or decision.why} -> {name}{chosen.address}" + (f", 1 of {many}" if many > 1 else "") + after
+    if decision.layer in ("kube-proxy", "cloud-lb") and "source" in changed:
         text += "; source {} becomes {}".format(*changed["source"])
     return text
 
@@ -277,11 +240,10 @@ def _details(hop: Hop) -> list[str]:
     for r in decision.rejected:
         file, line = r.where
         out.append(f"     rejected {r.what}: {r.why}" + (f" ({file}:{line})" if file else ""))
-    if hop.chosen and hop.chosen.address in decision.rules:
-        out.append(f"     rule: {decision.rules[hop.chosen.address]}")
-    for memory in decision.remembers:
-        out.append(
-            f"     remembered by {memory.kind}, key {memory.key}"
-            + (f", {memory.timeout:g} s" if memory.timeout else "")
-        )
+    if rule := decision.rules.get(hop.chosen.address) if hop.chosen else decision.rule:
+        out.append(f"     rule: {rule}")
+    if told := decision.facts.get("dice", {}).get(hop.chosen.address) if hop.chosen else "":
+        out.append(f"     {told}")
+    for m in decision.remembers:
+        out.append(f"     remembered by {m.kind}, key {m.key}" + (f", {m.timeout:g} s" if m.timeout else ""))
     return out

@@ -2,11 +2,12 @@
 
 from ..errors import InputError, shown
 from .base import Balancer
+from .cloud import CLOUD
 from .ingress_nginx import INGRESS_NGINX
 from .ipvs import IPVS
 from .uniform import UNIFORM
 
-BALANCERS: dict[str, Balancer] = {b.name: b for b in (*UNIFORM, *IPVS, *INGRESS_NGINX)}
+BALANCERS: dict[str, Balancer] = {b.name: b for b in (*UNIFORM, *IPVS, *INGRESS_NGINX, *CLOUD)}
 
 
 def balancer(name: str) -> Balancer:

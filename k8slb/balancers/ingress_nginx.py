@@ -6,6 +6,8 @@ from typing import Any
 
 from .base import Balancer, equal_shares
 
+SOURCE = "ingress-nginx 1.15.1 round_robin.lua over lua-resty-balancer: a table walk with a random start"
+
 
 def round_robin(peers: Sequence[int], state: dict, rng: Random, key: Any = None, now: float = 0.0) -> int | None:
     """In turn, from a random start; each worker process of each replica counts for itself."""
@@ -15,12 +17,4 @@ def round_robin(peers: Sequence[int], state: dict, rng: Random, key: Any = None,
     return state["at"]
 
 
-INGRESS_NGINX = (
-    Balancer(
-        "ingress-nginx-round-robin",
-        round_robin,
-        "ingress-nginx 1.15.1 round_robin.lua over lua-resty-balancer: a table walk with a random start",
-        equal_shares,
-        cycle=1,
-    ),
-)
+INGRESS_NGINX = (Balancer("ingress-nginx-round-robin", round_robin, SOURCE, equal_shares, cycle=1),)
