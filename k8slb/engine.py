@@ -1,24 +1,22 @@
-"""Many requests at once: memory between decisions, and picks in order of arrival.
+"""Many requests at once.
 
 A million requests meet only a few dozen different decisions: those that stand at the same place with the same flow
-share one. Balancers without memory then pick for all of them in one array operation; the others pick one after the
-other, per place and Service port, as they do in reality.
+share one. While the cluster is still and nothing but connections is remembered, balancers that are memoryless or take
+turns pick for all of them in one array operation. Everything else goes one after the other (`memory.InOrder`).
 """
 
-from __future__ import annotations
-
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from random import Random
+from typing import Any
 
 import numpy as np
 
-from .balancers import balancer
-from .decision import Candidate, Decision, Place, Timeline
+from .clients import Clients, clients_of
+from .decision import Timeline
 from .errors import InputError, shown, whole
-from .path import MAX_HOPS, MAX_SEED, Start, decide, gave_up, in_circles
-from .traffic import Flow
+from .memory import At, InOrder, Sender
+from .path import MAX_HOPS, MAX_SEED, Start, in_circles
 
 MAX_REQUESTS = 20_000_000
 
@@ -28,7 +26,9 @@ class Run:
     """What became of each request, as arrays: `columns` maps a column's name to (names, code of each request).
 
     Code -1 stands for nothing (a request that never got there). `time` is in seconds where there was a rate.
-    `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often.
+    `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often, and
+    `alike` how many picks of equal weight would spread the requests as much (fewer where some picks carry more).
+    `reset` and `aged` count connections that were opened anew, because what they led to was gone or for their age.
     """
 
     requests: int
@@ -36,27 +36,16 @@ class Run:
     connection: np.ndarray
     time: np.ndarray | None
     columns: dict[str, tuple[list[str], np.ndarray]]
+    clients: Clients
     counters: Mapping[str, int] = field(default_factory=dict)
     picks: Mapping[str, int] = field(default_factory=dict)
+    alike: Mapping[str, float] = field(default_factory=dict)
+    reset: int = 0
+    aged: int = 0
 
 
-class _Column:
-    """One column being filled: the names met so far and each request's code."""
-
-    def __init__(self, requests: int):
-        self.names: dict[str, int] = {}
-        self.codes = np.full(requests, -1, dtype=np.int32)
-
-    def put(self, who: np.ndarray, name: str) -> None:
-        self.codes[who] = self.names.setdefault(name, len(self.names))
-
-
-@dataclass
-class _Group:
-    """Requests that stand at the same place with the same flow, in order of arrival; the proxy that sent them there."""
-
-    who: np.ndarray
-    proxy: Decision | None = None
+class _Remembers(Exception):
+    """What happens next depends on what happened before: only requests in order of arrival can tell."""
 
 
 def send(
@@ -67,23 +56,49 @@ def send(
     rate: float | None = None,
     duration: float | None = None,
     seed: int = 0,
+    clients: int = 1,
+    behind_nat: float = 0.0,
+    max_age: float | None = None,
 ) -> Run:
-    """Send `requests` over `connections` (each request its own where None; requests take them in turn).
+    """Send `requests` over `connections` (each request its own where None; requests take them in turn, as connections
+    take the clients).
 
     `rate` (per second) gives the requests Poisson arrival times, `duration` (seconds) their number as rate * duration.
     Raises InputError for numbers that cannot be.
     """
-    requests = _how_many(requests, rate, duration)
-    connections = requests if connections is None else whole(connections, "connections", 1, MAX_REQUESTS)
-    connections, seed = min(connections, requests), whole(seed, "the seed", 0, MAX_SEED)
+    requests = _how_many(requests, rate, duration, max_age)
+    held = None if connections is None else min(requests, whole(connections, "connections", 1, MAX_REQUESTS))
+    seed = whole(seed, "the seed", 0, MAX_SEED)
+    views = [cluster for _, cluster in timeline.moments]
+    for what, given in (("a change over time", len(views) > 1), ("max_age", max_age is not None)):
+        if given and rate is None:
+            raise InputError(f"{what} needs times of arrival", expected="rate=REQUESTS_PER_SECOND")
+    who = clients_of(views, begin, clients, behind_nat)
+    if held is not None and held < min(who.users, requests):
+        problem = f"{held:,} connections are too few for {who.users:,} clients"
+        raise InputError(problem, expected="at least one for each")
     rng = np.random.default_rng(seed)
     time = np.cumsum(rng.exponential(1 / rate, requests)) if rate else None
-    connection = np.arange(requests, dtype=np.int64) % connections
-    return _Sender(timeline, begin, connection, connections, time, rng, seed).run()
+    connection = np.arange(requests, dtype=np.int64) % (held or requests)
+    common = (timeline, who, requests, held, time, seed)
+    try:
+        if max_age is not None or len(views) > 1:
+            raise _Remembers
+        sender: Sender = _AtOnce(*common, connection=connection, arrays=rng)
+        sender.run()
+    except _Remembers:
+        sender = InOrder(*common, max_age=max_age)
+        sender.run()
+    columns = {name: (list(names), codes) for name, (names, codes) in sender.ledger.columns.items() if names}
+    if who.users > 1:
+        columns["client"] = (list(who.addresses), who.address_of[connection % who.users].astype(np.int32))
+    counters = {name: len(places) for name, places in sender.used.items()}
+    picked = (counters, sender.picks, sender.alike, sender.reset, sender.aged)
+    return Run(requests, held or requests, connection, time, columns, who, *picked)
 
 
-def _how_many(requests: int, rate: float | None, duration: float | None) -> int:
-    for number, what in ((rate, "rate"), (duration, "duration")):
+def _how_many(requests: int, rate: float | None, duration: float | None, max_age: float | None) -> int:
+    for number, what in ((rate, "rate"), (duration, "duration"), (max_age, "max_age")):
         if number is not None and not (type(number) in (int, float) and 1e-9 < number < 1e12):
             raise InputError(f"{shown(number)} is no {what}", expected="a number above 0")
     if duration is not None:
@@ -93,141 +108,71 @@ def _how_many(requests: int, rate: float | None, duration: float | None) -> int:
     return whole(requests, "requests", 1, MAX_REQUESTS)
 
 
-class _Sender:
-    def __init__(self, timeline, begin, connection, connections, time, rng, seed):
-        self.timeline, self.begin, self.connection, self.connections = timeline, begin, connection, connections
-        self.time, self.rng, self.scalar = time, rng, Random(seed)
-        self.own_connections = connections == len(connection)
-        self.columns: dict[str, _Column] = defaultdict(lambda: _Column(len(connection)))
-        self.memory: dict[tuple, dict] = {}
-        self.used: dict[str, set] = {}
-        self.picked: Counter[str] = Counter()
+class _AtOnce(Sender):
+    """All requests hop by hop, those at one place with one flow together."""
 
-    def run(self) -> Run:
-        everyone = np.arange(len(self.connection))
-        groups = {(self.begin.place, self.begin.flow): _Group(everyone)}
-        via = self.begin.via
-        for hop in range(MAX_HOPS + 4):
-            decided = {at: decide(self.timeline, *at, via) for at in groups}
-            if hop >= MAX_HOPS:
-                decided = {at: in_circles(d) for at, d in decided.items()}
-            onward: dict[tuple[Place, Flow], list[_Group]] = defaultdict(list)
-            ends = {at: d for at, d in decided.items() if d.action != "forward"}
-            for at, decision in ends.items():
-                self._end(groups[at], decision)
-            moving = defaultdict(list)
-            for at, decision in decided.items():
-                if at not in ends:
-                    kept_by_client = any(m.kind == "ClientIP" for m in decision.remembers)
-                    state = (decision.state, decision.flow.source) if kept_by_client else decision.state or at
-                    moving[state].append((groups[at], decision))
-            for state, several in moving.items():
-                self._forward(state, several, onward)
-            groups = {at: _merged(parts) for at, parts in onward.items()}
-            if not groups:
-                break
-            if any(d.layer != "dns" for d in decided.values()):
-                via = None
-        names = {name: (list(c.names), c.codes) for name, c in self.columns.items()}
-        return Run(
-            len(self.connection),
-            self.connections,
-            self.connection,
-            self.time,
-            names,
-            {b: len(places) for b, places in self.used.items()},
-            self.picked,
-        )
+    def __init__(self, *common: Any, connection: np.ndarray, arrays: np.random.Generator):
+        super().__init__(*common)
+        self.connection, self.arrays, self.alike = connection, arrays, self.picks
 
-    def _forward(self, state: object, several: list[tuple[_Group, Decision]], onward: dict) -> None:
-        """One pick for each unit of all the groups that share a balancer's state, in order of arrival."""
-        who = np.concatenate([g.who for g, _ in several]) if len(several) > 1 else several[0][0].who
-        part = np.repeat(np.arange(len(several)), [len(g.who) for g, _ in several]) if len(several) > 1 else None
-        if part is not None:
-            order = np.argsort(who, kind="stable")
-            who, part = who[order], part[order]
-        decision = several[0][1]
-        via = self.begin.via if decision.layer == "dns" else None
-        lost = (
-            [decide(self.timeline, c.place, c.flow, via).action in ("reject", "drop") for c in decision.candidates]
-            if decision.on_failure and len(decision.candidates) > 1
-            else []
-        )
-        picks = (
-            self._until_served(decision, len(who), state, lost)
-            if any(lost)
-            else self._picks(decision, several, who, state)
-        )
-        for i, (group, d) in enumerate(several):
-            mine = picks if part is None else picks[part == i]
-            for index, chosen in _split(group.who, mine, len(d.candidates)):
-                candidate = d.candidates[index]
-                self._note(d, candidate, chosen)
-                onward[candidate.place, candidate.flow].append(_Group(chosen, d if d.on_failure else group.proxy))
+    def run(self) -> None:
+        who, everyone = self.clients, np.arange(self.requests)
+        of = who.start_of[who.address_of[self.connection % who.users]] if len(who.starts) > 1 else None
+        standing: dict[tuple[At, At | None], list[np.ndarray]] = defaultdict(list)  # (where, the proxy that sent it)
+        for i, start in enumerate(who.starts):
+            mine = everyone if of is None else everyone[of == i]
+            if len(mine):
+                standing[self.at((start.place, start.flow, start.via)), None].append(mine)
+        for hop in range(MAX_HOPS + 1):
+            moving: dict[object, list[tuple[At, At | None, np.ndarray]]] = defaultdict(list)
+            for (at, proxy), parts in standing.items():
+                mine = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+                decision = in_circles(at.decision) if hop == MAX_HOPS else at.decision
+                if decision.action == "forward":
+                    moving[at.state].append((at, proxy, mine))
+                else:
+                    self.ledger.ended(decision, proxy and proxy.decision, mine)
+            standing = defaultdict(list)
+            for several in moving.values():
+                together = np.sort(np.concatenate([m for *_, m in several])) if len(several) > 1 else several[0][2]
+                picks = self._picks(several[0][0], several[0][1] is not None, together)
+                for at, proxy, mine in several:
+                    own = picks if len(several) == 1 else picks[np.searchsorted(together, mine)]
+                    for index, chosen in _split(mine, own, len(at.onward)):
+                        self.ledger.passed(at.decision, at.decision.candidates[index], chosen)
+                        standing[self.onward(at, index), at if at.decision.on_failure else proxy].append(chosen)
 
-    def _picks(self, decision: Decision, several: list, who: np.ndarray, state: object) -> np.ndarray:
+    def _picks(self, at: At, proxied: bool, who: np.ndarray) -> np.ndarray:
         """The index of the candidate for each request in `who`: one pick per connection, or per request at L7."""
-        if len(decision.candidates) == 1 or decision.balancer is None:
+        entry, held, lasting = at.entry, self.held, self.held and self.time is not None and self.time[-1]
+        if at.affinity or (entry and held and (held > entry.capacity or lasting > (entry.unused or entry.timeout))):
+            raise _Remembers
+        if len(at.onward) == 1 or at.policy is None:
             return np.zeros(len(who), dtype=np.int8)
-        self.used.setdefault(decision.balancer, set()).add(decision.place)
-        if any(m.kind == "ClientIP" for m in decision.remembers):
-            kept = self.memory.setdefault((state, "ClientIP"), {})
-            if "index" not in kept:
-                kept["index"] = int(self._draw(decision, 1, state)[0])
-            return np.full(len(who), kept["index"])
-        behind_proxy = several[0][0].proxy is not None  # its connections are its own: taken as one for each request
-        if decision.grain == "request" or self.own_connections or behind_proxy:
-            return self._draw(decision, len(who), state)
+        ways = (self.onward(at, i).decision.action for i in range(len(at.onward)))
+        if at.decision.on_failure and not {"reject", "drop"}.isdisjoint(ways):
+            raise _Remembers  # a failed try uses up a turn
+        self.used[at.policy.name].add(at.decision.place)
+        if at.decision.grain == "request" or proxied or held in (None, self.requests):  # a proxy dials for each request
+            return self._draw(at, len(who))
         first, which = np.unique(self.connection[who], return_inverse=True)
-        return self._draw(decision, len(first), state)[which]
+        return self._draw(at, len(first))[which]
 
-    def _until_served(self, decision: Decision, units: int, state: object, lost: list[bool]) -> np.ndarray:
-        """Picks of a proxy some of whose peers refuse: a failed try uses up a turn, then the next is tried."""
-        policy, weights = balancer(decision.balancer), [c.weight for c in decision.candidates]
-        memory, tries = self.memory.setdefault(state, {}), min(decision.on_failure.tries, len(lost))
-        self.used.setdefault(decision.balancer, set()).add(decision.place)
-        picks = np.empty(units, dtype=np.int32)
-        for unit in range(units):
-            for _ in range(tries):
-                picks[unit] = policy.pick(weights, memory, self.scalar, None, 0.0)
-                if not lost[picks[unit]]:
-                    break
-        return picks
-
-    def _draw(self, decision: Decision, units: int, state: object) -> np.ndarray:
-        """Picks for `units` arrivals in a row. The shortcuts give what the balancer's own `pick` would give."""
-        policy, count = balancer(decision.balancer), len(decision.candidates)
-        self.picked[policy.name] += units
-        weights = [c.weight for c in decision.candidates]
-        if policy.memoryless and len(set(weights)) == 1:
-            return self.rng.integers(0, count, units, dtype=np.int16 if count < 30_000 else np.int32)
-        memory = self.memory.setdefault(state, {})
-        if policy.cycle and units > 1:
-            first = policy.pick(weights, memory, self.scalar, None, 0.0)
-            memory["at"] = (first + policy.cycle * (units - 1)) % count
-            return ((first + policy.cycle * np.arange(units, dtype=np.int64)) % count).astype(np.int32)
-        return np.array([policy.pick(weights, memory, self.scalar, None, 0.0) for _ in range(units)])
-
-    def _note(self, decision: Decision, candidate: Candidate, who: np.ndarray) -> None:
-        if decision.layer == "kube-proxy":
-            self.columns["node"].put(who, decision.place.name)
-        elif decision.layer == "cloud-lb":
-            self.columns["node"].put(who, candidate.name)
-        elif decision.layer == "ingress":
-            self.columns["ingress_pod"].put(who, decision.flow.to)
-
-    def _end(self, group: _Group, decision: Decision) -> None:
-        """The last decision for these requests; where what a proxy dialled failed, the proxy answers."""
-        if decision.layer == "ingress":
-            self.columns["ingress_pod"].put(group.who, decision.flow.to)
-        if decision.action in ("reject", "drop") and group.proxy:
-            decision = gave_up(group.proxy, decision, min(group.proxy.on_failure.tries, len(group.proxy.candidates)))
-        if decision.action == "respond":
-            if decision.layer == "pods":
-                self.columns["pod"].put(group.who, decision.flow.to)
-            self.columns["status"].put(group.who, str(decision.status or "open"))
-        else:
-            self.columns["lost"].put(group.who, decision.action)
+    def _draw(self, at: At, units: int) -> np.ndarray:
+        """Picks for `units` arrivals in a row, as the balancer's own `pick` would give them."""
+        policy, peers, count = at.policy, at.decision.candidates, len(at.onward)
+        self.picks[policy.name] += units
+        if policy.memoryless and len({p.weight for p in peers}) == 1:
+            return self.arrays.integers(0, count, units, dtype=np.int16 if count < 30_000 else np.int32)
+        if policy.memoryless:
+            reached = np.cumsum([float(share) for share in policy.exact(peers, None)])
+            return np.searchsorted(reached[:-1], self.arrays.random(units), side="right")
+        if not policy.cycle or not all(p.weight for p in peers):
+            raise _Remembers
+        state = at.memory
+        first = policy.pick(peers, state, self.rng, None, 0.0)
+        state["at"] = (first + policy.cycle * (units - 1)) % count
+        return ((first + policy.cycle * np.arange(units, dtype=np.int64)) % count).astype(np.int32)
 
 
 def _split(who: np.ndarray, picks: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -240,10 +185,3 @@ def _split(who: np.ndarray, picks: np.ndarray, count: int) -> Iterator[tuple[int
     for index, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if end > begin:
             yield index, ordered[begin:end]
-
-
-def _merged(parts: list[_Group]) -> _Group:
-    """Groups that meet again at one place, in order of arrival."""
-    if len(parts) == 1:
-        return parts[0]
-    return _Group(np.sort(np.concatenate([p.who for p in parts])), parts[0].proxy)

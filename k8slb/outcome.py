@@ -1,18 +1,21 @@
 """The table that comes out of `send`, its summaries and its statistics."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cached_property
 from math import sqrt
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from .answers.shares import Shares
 from .balancers import balancer
+from .decision import Timeline
 from .engine import Run
 from .errors import InputError, NotModelled, printable, shown
+from .memory import TABLE_FULL
+
+COLUMNS = ("client", "node", "ingress_pod", "pod", "status", "lost")
 
 
 class Outcome:
@@ -22,17 +25,11 @@ class Outcome:
     ones with the spread that chance alone gives.
     """
 
-    def __init__(self, url: str, run: Run, exact: Callable[[], Mapping[str, Fraction]], name_of: Callable[[str], str]):
-        self.url, self.run, self.name_of = url, run, name_of
-        self._exact = exact
+    def __init__(self, url: str, run: Run, timeline: Timeline):
+        self.url, self.run, self.timeline = url, run, timeline
 
-    @property
-    def requests(self) -> int:
-        return self.run.requests
-
-    @property
-    def connections(self) -> int:
-        return self.run.connections
+    requests = property(attrgetter("run.requests"))
+    connections = property(attrgetter("run.connections"))
 
     def counts(self, column: str = "pod") -> dict[str, int]:
         """How many requests each value of a column got, in order of address or name; pods that got none count too."""
@@ -40,23 +37,35 @@ class Outcome:
         found = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
         counts = dict(zip(names, found, strict=True))
         if column == "pod":
-            counts = dict.fromkeys(self.exact or (), 0) | counts
+            counts = dict.fromkeys((pod for shares in self._exact for pod in shares or ()), 0) | counts
         return dict(sorted(counts.items(), key=lambda item: _in_order(item[0])))
 
     def _column(self, name: str) -> tuple[list[str], np.ndarray]:
         if name not in self.run.columns:
-            if name in ("pod", "status", "lost", "node", "ingress_pod"):
+            if name in COLUMNS:
                 return [], np.empty(0, dtype=np.int32)
             raise InputError(f"there is no column {shown(name)}", expected="one of: " + ", ".join(self.run.columns))
         return self.run.columns[name]
 
     @cached_property
+    def _exact(self) -> list[dict[str, Fraction] | None]:
+        """The exact shares under each cluster in turn, None where they depend on load."""
+        hashed, found = any(balancer(b).hashes for b in self.run.counters), []
+        for _, cluster in self.timeline.moments:
+            try:
+                found.append(dict(Shares(self.run.clients.shares(Timeline.still(cluster), hashed))))
+            except NotModelled:
+                found.append(None)
+        return found
+
+    @property
     def exact(self) -> dict[str, Fraction] | None:
-        """The exact share of each pod, None where it depends on load."""
-        try:
-            return dict(self._exact())
-        except NotModelled:
-            return None
+        """The exact share of each pod over all clients, None where it depends on load or the cluster changes."""
+        return self._exact[0] if len(self._exact) == 1 else None
+
+    def name_of(self, pod: str) -> str:
+        """The name of the pod at "ip:port", in the last cluster that has it."""
+        return next(filter(None, (cluster.pod_name(pod) for _, cluster in reversed(self.timeline.moments))), "")
 
     @property
     def lost(self) -> int:
@@ -73,36 +82,46 @@ class Outcome:
     def spread(self) -> tuple[float, str]:
         """(how far a pod's share may be from the exact one, why): two standard deviations, or whole rounds.
 
-        Random picks: multinomial over the picks made (connections, or requests at L7). Round robin: one request for
-        each counter.
+        Random picks: multinomial over the picks made (connections, or requests at L7; with affinity addresses). Round
+        robin: one request, or connection with all its requests, for each counter.
         """
-        if not self.run.counters or not self.exact:
+        if not self.run.counters:
             return 0.0, "nothing was left to chance"
+        if not self.exact:
+            changes = len(self.timeline.moments) > 1
+            return 0.0, "not known: " + ("the cluster changes" if changes else "the shares depend on load")
         last = balancer(list(self.run.counters)[-1])
-        if last.cycle:
+        picks, alike = self.run.picks[last.name], self.run.alike[last.name]
+        turns = last.cycle or last.name == "ipvs-wrr"  # kube-proxy gives every pod weight 1
+        by = "hashed " if last.hashes else "" if turns else "random "
+        told = many(picks, f"{by}pick")
+        uneven = alike < 0.95 * picks  # some carry more requests than others
+        if uneven:
+            told += f", as uneven as {alike:.1f} that carry alike"
+        if last.hashes and all(n == self.exact.get(pod, 0) * self.requests for pod, n in self.counts().items()):
+            return 0.0, "nothing was left to chance"
+        if turns and not uneven:
             counters = self.run.counters[last.name]
             apart = f"{counters} counters" if counters > 1 else "one counter"
             apart += ", one worker a replica" if last.name.startswith("ingress-nginx") else ""
-            return (
-                counters / self.requests,
-                f"round robin with {apart}: at most {counters} request{'s' * (counters > 1)} apart",
-            )
-        picks = self.run.picks[last.name]
+            what = "request" if picks == self.requests else "client" if picks < self.connections else "connection"
+            told = f"round robin with {apart}: at most {many(counters, what)} apart"
+            return counters / picks, told
         p = float(max(self.exact.values(), default=Fraction(0)))
-        return 2 * sqrt(p * (1 - p) / picks), f"two standard deviations of {picks:,} random pick{'s' * (picks > 1)}"
+        return 2 * sqrt(p * (1 - p) / alike), f"two standard deviations of {told}"
 
     # --- as pandas ---
 
     @cached_property
     def table(self):
-        """A pandas DataFrame, one row a request: request, connection, time (s, with a rate), node, ingress_pod, pod,
-        status, lost. Empty where a request never got so far."""
+        """A pandas DataFrame, one row a request: request, connection, time (s, with a rate), client (the address, with
+        several), node, ingress_pod, pod, status, lost. Empty where a request never got so far."""
         import pandas as pd
 
         columns: dict[str, Any] = {"request": np.arange(self.requests), "connection": self.run.connection}
         if self.run.time is not None:
             columns["time"] = self.run.time
-        for name in ("node", "ingress_pod", "pod", "status", "lost"):
+        for name in COLUMNS:
             if name in self.run.columns:
                 names, codes = self.run.columns[name]
                 columns[name] = pd.Categorical.from_codes(codes, names)
@@ -112,37 +131,36 @@ class Outcome:
         """Each value's share of all requests: a pandas Series that sums to 1 where none was lost."""
         import pandas as pd
 
-        counts = self.counts(column)
-        return pd.Series({k: v / self.requests for k, v in counts.items()}, name="share", dtype=float).rename_axis(
-            column
-        )
+        shares = {k: v / self.requests for k, v in self.counts(column).items()}
+        return pd.Series(shares, name="share", dtype=float).rename_axis(column)
 
     # --- told ---
 
     @property
     def sentence(self) -> str:
-        over = (
-            f"on {self.connections:,} new connections"
-            if self.connections == self.requests
-            else (f"on {self.connections:,} connection{'s' * (self.connections > 1)}")
-        )
-        text = f"{self.requests:,} request{'s' * (self.requests > 1)} to {self.url} {over}"
-        counts = self.counts("pod")
+        users, shared, counts = self.run.clients.users, self.run.clients.behind_nat, self.counts("pod").values()
+        text = f"{many(self.requests, 'request')} to {self.url}"
+        text += f" from {users:,} clients" if users > 1 else ""
+        text += f" ({shared:.0%} behind one address)" if users > 1 and shared else ""
+        new = self.connections == self.requests
+        text += f" on {self.connections:,} new connections" if new else f" on {many(self.connections, 'connection')}"
         if counts:
-            text += (
-                f": {len(counts)} pods, the busiest got {max(counts.values()):,}, the quietest {min(counts.values()):,}"
-            )
+            text += f": {many(len(counts), 'pod')}, the busiest got {max(counts):,}, the quietest {min(counts):,}"
+        changes = [f"{t:g}" for t, _ in self.timeline.moments[1:]]
+        text += f"; the cluster changed after {', '.join(changes)} s" if changes else ""
         answered = {k: v for k, v in self.counts("status").items() if k not in ("200", "open")}
         text += "".join(f"; {v:,} answered {k}" for k, v in answered.items())
-        return text + (f"; {self.lost:,} lost" if self.lost else "") + "."
+        for number, why in ((self.run.reset, "reset"), (self.run.aged, "closed for their age")):
+            text += f"; {many(number, 'connection')} {why} and opened anew" if number else ""
+        full = self.counts("lost").get(TABLE_FULL, 0)
+        text += f"; {self.lost:,} lost" if self.lost else ""
+        return text + (f" ({full:,} found the {TABLE_FULL})" if full else "") + "."
 
     @property
     def rows(self) -> list[tuple[str, int, float, float | None]]:
         """(pod, requests, share, exact share) a pod."""
-        exact = self.exact or {}
-        return [
-            (k, v, v / self.requests, float(exact[k]) if k in exact else None) for k, v in self.counts("pod").items()
-        ]
+        exact = {pod: float(share) for pod, share in (self.exact or {}).items()}
+        return [(k, v, v / self.requests, exact.get(k)) for k, v in self.counts("pod").items()]
 
     def __str__(self) -> str:
         lines = [self.sentence]
@@ -150,7 +168,8 @@ class Outcome:
             told = f"  exact {exact:6.1%}" if exact is not None else ""
             lines.append(f"  {self.name_of(pod):<24} {pod:<18} {count:>10,}  {share:6.1%}{told}")
         if self.rows and self.run.counters:
-            lines.append(f"  expected spread: ±{self.spread[0]:.1%} ({self.spread[1]})")
+            share, why = self.spread
+            lines.append("  expected spread: " + (f"±{share:.1%} ({why})" if self.exact else why))
         return printable("\n".join(lines))
 
     __repr__ = __str__
@@ -168,12 +187,19 @@ class Outcome:
             "url": self.url,
             "requests": self.requests,
             "connections": self.connections,
+            "clients": self.run.clients.users,
+            "reset": self.run.reset,
+            "aged": self.run.aged,
             "counts": self.counts("pod"),
             "status": self.counts("status"),
             "lost": self.counts("lost"),
             "hottest": round(self.hottest, 6),
             "exact": None if self.exact is None else {k: str(v) for k, v in self.exact.items()},
         }
+
+
+def many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count > 1)}"
 
 
 def _in_order(address: str) -> tuple:

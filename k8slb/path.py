@@ -4,8 +4,6 @@
 they cannot disagree.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable
@@ -14,17 +12,19 @@ from fractions import Fraction
 from random import Random
 
 from .balancers import balancer
+from .balancers.base import Key
 from .cluster import Cluster
-from .decision import Candidate, Decision, Hop, Place, Timeline
+from .decision import Candidate, Decision, Hop, Place, Timeline, pod_place
+from .endpoints import node_named
 from .errors import InputError, NotModelled, shown, whole
 from .kubectl import find
 from .layers import cloud_lb, dns, ingress, kube_proxy, pods
 from .objects import Node, Pod, Service
-from .scheduling import some
 from .traffic import CLIENT, Flow, flow_of, is_address
 
 MAX_HOPS = 16
 MAX_SEED = 2**64 - 1
+EPHEMERAL = (32_768, 60_999)  # the source ports that Linux gives connections
 
 
 @dataclass(frozen=True)
@@ -46,37 +46,36 @@ def start(
     """The client and its flow for `url`; InputError for a URL, client or node that cannot be."""
     flow = flow_of(url, method, headers)
     if via is not None:
-        _known_node(view, via)
-    if from_ is None:
-        service = _service_meant(view, flow.destination)
-        if service is None:
-            return Start(Place("outside", CLIENT), replace(flow, source=CLIENT), via)
-        place, address = Place("pod", f"{service.namespace}/client"), client_address(view)
-        told = (
-            f"asked from a pod assumed in the namespace {service.namespace} on {view.nodes[0].name}, address {address}"
-        )
-        return Start(place, replace(flow, source=address), via, (told,))
-    kind, _, name = str(from_).partition(":")
+        node_named(view, via)
+    place, source, told = _client(view, flow.destination) if from_ is None else (*_named(view, str(from_)), ())
+    return Start(place, replace(flow, source=source), via, told)
+
+
+def _client(view: Cluster, destination: str) -> tuple[Place, str, tuple[str, ...]]:
+    """(place, address, assumptions) of who asks where nobody is named."""
+    service = _service_meant(view, destination)
+    if service is None:
+        return Place("outside", CLIENT), CLIENT, ()
+    address, node = client_address(view), view.nodes[0].name
+    told = f"asked from a pod assumed in the namespace {service.namespace} on {node}, address {address}"
+    return Place("pod", f"{service.namespace}/client"), address, (told,)
+
+
+def _named(view: Cluster, from_: str) -> tuple[Place, str]:
+    kind, _, name = from_.partition(":")
     if kind == "external":
         if name and not is_address(name):
-            raise InputError(
-                f"{shown(name)} is not an IP address", expected="from external:IP, such as external:198.51.100.10"
-            )
-        return Start(Place("outside", name or CLIENT), replace(flow, source=name or CLIENT), via)
+            expected = "from external:IP, such as external:198.51.100.10"
+            raise InputError(f"{shown(name)} is not an IP address", expected=expected)
+        return Place("outside", name or CLIENT), name or CLIENT
     if kind == "node":
-        return Start(Place("node", name), replace(flow, source=_known_node(view, name).address), via)
+        return Place("node", name), node_named(view, name).address
     if kind == "pod":
         pod: Pod = find(name, view.pods, "pod")
         if not pod.status.podIP:
             raise InputError(f"{pod} has no address yet", expected="a running pod")
-        return Start(Place("pod", f"{pod.namespace}/{pod.name}"), replace(flow, source=pod.status.podIP), via)
+        return pod_place(pod), pod.status.podIP
     raise InputError(f"{shown(from_)} is no client", expected="external, external:IP, node:NAME or pod:NAMESPACE/NAME")
-
-
-def _known_node(view: Cluster, name: object) -> Node:
-    if not isinstance(name, str) or name not in view.node:
-        raise InputError(f"there is no node {shown(name)}", expected=f"one of: {some(view.node, 10)}")
-    return view.node[name]
 
 
 def _service_meant(view: Cluster, name: str) -> Service | None:
@@ -85,9 +84,8 @@ def _service_meant(view: Cluster, name: str) -> Service | None:
     named = view.services_named.get(name, [])
     if len(named) > 1:
         several = ", ".join(f"{s.name}.{s.namespace}" for s in named)
-        raise InputError(
-            f"{shown(name)} is a Service in several namespaces", expected=f"one of {several}, or a client (from)"
-        )
+        expected = f"one of {several}, or a client (from)"
+        raise InputError(f"{shown(name)} is a Service in several namespaces", expected=expected)
     return named[0] if named else dns.service_named(view, name, "default")
 
 
@@ -104,24 +102,26 @@ def client_address(view: Cluster) -> str:
 def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None, now: float = 0.0) -> Decision:
     """The next layer's decision for a flow that is at `place`."""
     view = timeline.seen_by(place, now)
-    destination = flow.destination
-    if not is_address(destination) and destination not in view.balancer_at:
+    if not is_address(flow.destination) and flow.destination not in view.balancer_at:
         return dns.decide(view, flow, place, now)
     if via is not None:
         place, flow = Place("node", via), _put_on(view, flow, via)
         view = timeline.seen_by(place, now)
+    if place.kind == "node" and place.name not in view.node:
+        return Decision("network", place, "connection", flow, "drop", f"the node {place} is gone")
     behind = view.pod_behind(flow.destination, flow.port)
-    if place.kind == "endpoint" or (behind and place == Place("pod", f"{behind.namespace}/{behind.name}")):
+    if place.kind == "endpoint" or (behind and place == pod_place(behind)):
         return _arrived(view, flow, place, now)
-    inside = place.kind != "outside"
+    inside = place.kind not in ("outside", "cloud-lb")
     at = _rules_of(view, flow, place) if inside or flow.destination in view.node_at else None
     if at is not None:
         return kube_proxy.decide(timeline.seen_by(at, now), flow, at, now)
     if flow.destination in view.balancer_at:
-        return cloud_lb.decide(view, flow, Place("cloud-lb", flow.destination), now)
+        at = Place("cloud-lb", flow.destination)  # its zones have places of their own, and all know the same
+        return cloud_lb.decide(timeline.seen_by(at, now), flow, place if place.kind == "cloud-lb" else at, now)
     if behind and (inside or flow.destination in view.node_at):
-        return _arrived(view, flow, Place("pod", f"{behind.namespace}/{behind.name}"), now)
-    return _nowhere(view, flow, place, inside)
+        return _arrived(view, flow, pod_place(behind), now)
+    return Decision("network", place, "connection", flow, "drop", _nowhere(view, flow.destination, inside))
 
 
 def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
@@ -157,27 +157,21 @@ def _node_of(view: Cluster, place: Place) -> Node:
     """The node on which something happens; a client pod that the model added is on the first."""
     if place.kind == "node":
         return view.node[place.name]
-    namespace, _, name = place.name.partition("/")
-    pod = view.pod_named.get((namespace, name))
+    pod = view.pod_named.get(tuple(place.name.split("/", 1)))
     return view.node.get(pod.spec.nodeName, view.nodes[0]) if pod else view.nodes[0]
 
 
-def _nowhere(view: Cluster, flow: Flow, place: Place, inside: bool) -> Decision:
-    common = {"layer": "network", "place": place, "grain": "connection", "flow": flow, "action": "drop"}
-    if flow.destination in view.cluster_ips:
-        return Decision(
-            **common, why=f"{flow.destination} is a ClusterIP: no network outside the nodes has a way to it"
-        )
-    if flow.destination in view.pod_at:
-        return Decision(
-            **common, why=f"{flow.destination} is a pod's address: no network outside the cluster has a way to it"
-        )
-    service = next((s for s in view.services.values() if flow.destination in s.spec.externalIPs), None)
+def _nowhere(view: Cluster, address: str, inside: bool) -> str:
+    if address in view.cluster_ips:
+        return f"{address} is a ClusterIP: no network outside the nodes has a way to it"
+    if address in view.pod_at:
+        return f"{address} is a pod's address: no network outside the cluster has a way to it"
+    service = next((s for s in view.services.values() if address in s.spec.externalIPs), None)
     if service is not None:
-        told = f"which node the externalIP {flow.destination} of {service} reaches is up to your network: name it (via)"
-        return Decision(**common, why=told)
-    who = "the cluster" if inside else "the client"
-    return Decision(**common, why=f"nothing in the input has the address {flow.destination}, so {who} gets no answer")
+        return f"which node the externalIP {address} of {service} reaches is up to your network: name it (via)"
+    return (
+        f"nothing in the input has the address {address}, so {'the cluster' if inside else 'the client'} gets no answer"
+    )
 
 
 # --- one request -----------------------------------------------------------------------------------------------------
@@ -194,23 +188,18 @@ def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> l
             via = None
         if len(hops) >= MAX_HOPS:
             decision = in_circles(decision)
-        if decision.action == "forward":
-            chosen = _pick(decision, tried, rng, memory, now)
-            hops.append(Hop(decision, chosen))
-            place, flow = chosen.place, chosen.flow
-            continue
-        hops.append(Hop(decision))
-        proxy = next((h for h in reversed(hops) if h.decision.on_failure), None)
-        if decision.action not in ("reject", "drop") or proxy is None:
-            return hops
-        tried.append(proxy.chosen)
-        if len(tried) < min(proxy.decision.on_failure.tries, len(proxy.decision.candidates)):
-            again = _pick(proxy.decision, tried, rng, memory, now)
-            hops.append(Hop(replace(proxy.decision, why=f"{decision.why}; tries the next"), again))
-            place, flow = again.place, again.flow
-            continue
-        hops.append(Hop(gave_up(proxy.decision, decision, len(tried))))
-        return hops
+        if decision.action != "forward":
+            hops.append(Hop(decision))
+            proxy = next((h for h in reversed(hops) if h.decision.on_failure), None)
+            if decision.action not in ("reject", "drop") or proxy is None:
+                return hops
+            tried.append(proxy.chosen)
+            if len(tried) >= min(proxy.decision.on_failure.tries, len(proxy.decision.candidates)):
+                return [*hops, Hop(gave_up(proxy.decision, decision, len(tried)))]
+            decision = replace(proxy.decision, why=f"{decision.why}; tries the next")
+        chosen = _pick(decision, tried, rng, memory, now)
+        hops.append(Hop(decision, chosen))
+        place, flow = chosen.place, chosen.flow
 
 
 def _pick(decision: Decision, tried: list[Candidate], rng: Random, memory: dict, now: float) -> Candidate:
@@ -218,19 +207,20 @@ def _pick(decision: Decision, tried: list[Candidate], rng: Random, memory: dict,
     if len(left) == 1 or decision.balancer is None:
         return left[0]
     state = memory.setdefault(decision.state, {})
-    index = balancer(decision.balancer).pick([c.weight for c in left], state, rng, decision.flow.source, now)
-    return left[index]
+    policy = balancer(decision.balancer)
+    port = rng.randint(*EPHEMERAL) if policy.hashes else 0
+    return left[policy.pick(left, state, rng, key_of(decision.flow, port), now)]
+
+
+def key_of(flow: Flow, port: int = 0, source: str = "") -> Key:
+    """What a hash may use of a flow and its source port (`source`: of another client's)."""
+    return Key(source or flow.source, port, flow.destination, flow.request.path if flow.request else "")
 
 
 def in_circles(decision: Decision) -> Decision:
     """A request that comes back to where it was, such as an Ingress whose backend is its own controller."""
-    return replace(
-        decision,
-        action="drop",
-        candidates=(),
-        balancer=None,
-        why=f"still no pod after {MAX_HOPS} hops: it goes in circles",
-    )
+    why = f"still no pod after {MAX_HOPS} hops: it goes in circles"
+    return replace(decision, action="drop", candidates=(), balancer=None, why=why)
 
 
 def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
@@ -238,35 +228,26 @@ def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
     status = proxy.on_failure.refused if failed.action == "reject" else proxy.on_failure.timed_out
     word = "was refused" if failed.action == "reject" else "timed out"
     count = f" (tried {tries} pods)" if tries > 1 else ""
-    return replace(
-        proxy,
-        action="respond",
-        status=status,
-        candidates=(),
-        rejected=(),
-        balancer=None,
-        on_failure=None,
-        why=f"the connection to the pod {word}{count}, so the controller answers {status}",
-    )
+    why = f"the connection to the pod {word}{count}, so the controller answers {status}"
+    without = {"candidates": (), "rejected": (), "balancer": None, "on_failure": None}
+    return replace(proxy, action="respond", status=status, why=why, **without)
 
 
 # --- all ways at once ------------------------------------------------------------------------------------------------
 
 Outcome = tuple[str, str]  # ("pod", "ip:port"), ("answered", "404") or ("lost", "reject" | "drop" | "unresolved")
+Spread = dict[Outcome, Fraction]
 
 
-def shares(timeline: Timeline, begin: Start) -> dict[Outcome, Fraction]:
+def shares(timeline: Timeline, begin: Start) -> Spread:
     """The exact probability of everything that can become of the request.
 
     Raises NotModelled where a balancer's shares depend on load or on what is remembered.
     """
-    known: dict[tuple[Place, Flow], dict[Outcome, Fraction]] = {}
-    return dict(_spread(timeline, begin.place, begin.flow, begin.via, known, 0))
+    return _spread(timeline, begin.place, begin.flow, begin.via, {}, 0)
 
 
-def _spread(
-    timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int
-) -> dict[Outcome, Fraction]:
+def _spread(timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int) -> Spread:
     if (place, flow) in known:
         return known[place, flow]
     decision = decide(timeline, place, flow, via)
@@ -279,12 +260,17 @@ def _spread(
     chosen = zip(exact_shares(decision), ways, strict=True)
     if decision.on_failure and any(kind == "lost" for way in ways for kind, _ in way):
         chosen = _after_failures(decision, ways)
+    known[place, flow] = mixed(chosen)
+    return known[place, flow]
+
+
+def mixed(ways: Iterable[tuple[Fraction, Spread]]) -> Spread:
+    """What it comes to, where each of these happens with its share."""
     result: Counter[Outcome] = Counter()
-    for share, way in chosen:
+    for share, way in ways:
         for outcome, probability in way.items():
             result[outcome] += share * probability
-    known[place, flow] = dict(result)
-    return known[place, flow]
+    return dict(result)
 
 
 def exact_shares(decision: Decision) -> list[Fraction]:
@@ -294,7 +280,7 @@ def exact_shares(decision: Decision) -> list[Fraction]:
     policy = balancer(decision.balancer)
     if policy.exact is None:
         raise NotModelled(f"exact shares of {policy.name}: they depend on load; use send")
-    return policy.exact([c.weight for c in decision.candidates])
+    return policy.exact(decision.candidates, key_of(decision.flow))
 
 
 def outcome_of(decision: Decision) -> Outcome:
@@ -304,9 +290,7 @@ def outcome_of(decision: Decision) -> Outcome:
     return ("lost", decision.action)
 
 
-def _after_failures(
-    decision: Decision, ways: list[dict[Outcome, Fraction]]
-) -> list[tuple[Fraction, dict[Outcome, Fraction]]]:
+def _after_failures(decision: Decision, ways: list[Spread]) -> list[tuple[Fraction, Spread]]:
     """(share, what it comes to) of the first choices, once the proxy has tried the next peers or given up."""
     tries = min(decision.on_failure.tries, len(ways))
     if tries == 1:
@@ -318,7 +302,7 @@ def _after_failures(
     return [(Fraction(1, len(firsts)), _retried(decision, tried)) for tried in attempts]
 
 
-def _retried(decision: Decision, attempts: Iterable[dict[Outcome, Fraction]]) -> dict[Outcome, Fraction]:
+def _retried(decision: Decision, attempts: Iterable[Spread]) -> Spread:
     result: Counter[Outcome] = Counter()
     left, last = Fraction(1), "reject"
     for way in attempts:
@@ -333,18 +317,21 @@ def _retried(decision: Decision, attempts: Iterable[dict[Outcome, Fraction]]) ->
     return {outcome: p for outcome, p in result.items() if p}
 
 
-def _firsts(ways: list[dict[Outcome, Fraction]], tries: int) -> list[int]:
+def _firsts(ways: list[Spread], tries: int) -> list[int]:
     """The first picks of a whole period of round robin, where a failed try uses up a turn as well."""
     lost = [any(kind == "lost" for kind, _ in way) for way in ways]
-    at, firsts = 0, []
-    for request in range(3 * len(ways)):
-        if request == 2 * len(ways):  # by now it repeats
-            begin, firsts = at, []
-        elif request > 2 * len(ways) and at == begin:
-            break
-        firsts.append(at)
+
+    def after(at: int) -> int:
         for _ in range(tries):
             at = (at + 1) % len(ways)
             if not lost[at - 1]:
                 break
+        return at
+
+    at = 0
+    for _ in ways * 2:  # from then on it repeats
+        at = after(at)
+    firsts = [at]
+    while (at := after(at)) != firsts[0]:
+        firsts.append(at)
     return firsts

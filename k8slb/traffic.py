@@ -1,7 +1,5 @@
 """Who asks for what: a request, the flow that carries it, and the client it comes from."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from urllib.parse import urlsplit
 from .errors import InputError, shown
 
 CLIENT = "198.51.100.10"  # a client outside, from the addresses reserved for documentation (RFC 5737)
-PORTS = {"http": 80, "https": 443}
+PORTS, PLAIN = {"http": 80, "https": 443}, ("tcp", "udp", "sctp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A connection on its way: addresses as they stand at this point, and the request it carries (None for tcp, udp).
+    """A connection on its way: addresses as they stand at this point, and its request (None for tcp, udp, sctp).
 
     `destination` is a name until DNS has answered. The source port is any of the client's; nothing here depends on it.
     """
@@ -54,25 +52,34 @@ def is_address(text: str) -> bool:
     return True
 
 
+def network_of(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        raise InputError(f"{shown(cidr)} is no network", expected="a CIDR such as 10.0.0.0/8") from None
+
+
+def inside(address: str, cidr: str) -> bool:
+    return ipaddress.ip_address(address) in network_of(cidr)
+
+
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,30}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Flow:
-    """The flow that asks for `url` (http, https, tcp or udp), its source still open. InputError for what is no URL."""
+    """The flow that asks for `url` (http, https, tcp, udp or sctp), its source still open. InputError for another."""
     if not isinstance(url, str) or len(url) > 8192 or any(ch.isspace() or not ch.isprintable() for ch in url):
-        raise InputError(
-            f"{shown(url)} is no URL", expected="such as http://order-service/ without spaces, at most 8,192 characters"
-        )
+        expected = "such as http://order-service/ without spaces, at most 8,192 characters"
+        raise InputError(f"{shown(url)} is no URL", expected=expected)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise InputError(f"{shown(url)} is no URL: {error}", expected="such as http://order-service:80/") from None
-    if parts.scheme not in ("http", "https", "tcp", "udp") or not parts.hostname:
-        raise InputError(
-            f"{shown(url)} is no URL that k8slb can follow", expected="http://, https://, tcp:// or udp:// and a host"
-        )
+    if parts.scheme not in (*PORTS, *PLAIN) or not parts.hostname:
+        expected = "http://, https://, tcp://, udp:// or sctp:// and a host"
+        raise InputError(f"{shown(url)} is no URL that k8slb can follow", expected=expected)
     host = parts.hostname.lower()
     if port == 0:
         raise InputError(f"{shown(url)}: port 0 is out of range", expected="1 to 65535")
@@ -81,7 +88,7 @@ def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = N
     port = port or PORTS.get(parts.scheme)
     if port is None:
         raise InputError(f"{shown(url)} names no port", expected=f"{parts.scheme}://{host}:PORT")
-    if parts.scheme in ("tcp", "udp"):
+    if parts.scheme in PLAIN:
         return Flow(parts.scheme.upper(), "", host, port)
     if not _METHOD.fullmatch(str(method)):
         raise InputError(f"{shown(method)} is no HTTP method", expected="such as GET or POST")
@@ -94,9 +101,8 @@ def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = N
 
 def _headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     if not isinstance(headers, Mapping):
-        raise InputError(
-            f"{shown(headers)} is no mapping of headers", expected='such as {"Host": "myshop.example.com"}'
-        )
+        expected = 'such as {"Host": "myshop.example.com"}'
+        raise InputError(f"{shown(headers)} is no mapping of headers", expected=expected)
     for key, value in headers.items():
         if not (isinstance(key, str) and _HEADER.fullmatch(key) and isinstance(value, str) and value.isprintable()):
             raise InputError(f"{shown(key)}: {shown(value)} is no header", expected="a name and a value on one line")
