@@ -1,6 +1,4 @@
-"""What people type: `load`, and a Cluster and an Outcome whose methods are one line each."""
-
-from __future__ import annotations
+"""What people type: `load`, and a Cluster whose methods are a line each, or functions of `kubectl`."""
 
 import gc
 from collections.abc import Mapping
@@ -10,25 +8,14 @@ from typing import Any
 from . import kubectl, path
 from .answers.shares import Shares
 from .answers.summary import summary
-from .answers.trace import Trace, trace
+from .answers.trace import Trace, Why
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
 from .errors import printable
+from .layers import kube_proxy
 from .manifests import MAX_SIZE, read_objects
 
-
-def load(what: Any, *, max_size: int = MAX_SIZE) -> Cluster:
-    """A cluster from a bundled set's name, a file, a folder, YAML or JSON text, or a list of these.
-
-    Raises InputError with file, line and field for what the API server would refuse. `max_size` is in bytes.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()  # a large input makes millions of values and no cycles: collecting meanwhile only costs
-    try:
-        return Cluster(read_objects(what, max_size=max_size))
-    finally:
-        if was_enabled:
-            gc.enable()
+Headers = Mapping[str, str] | None
 
 
 class Cluster(BareCluster):
@@ -39,24 +26,14 @@ class Cluster(BareCluster):
         return Timeline.still(self)
 
     def trace(
-        self,
-        url: str,
-        from_: str | None = None,
-        via: str | None = None,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        seed: int = 0,
+        self, url: str, from_: str | None = None, via: str | None = None, method="GET", headers: Headers = None, seed=0
     ) -> Trace:
         """One request's way, hop by hop. `from_`: "external", "external:IP", "node:NAME" or "pod:NS/NAME"."""
-        return trace(self.timeline, path.start(self, url, from_, via, method, headers), url, seed, self.assumptions)
+        begin = path.start(self, url, from_, via, method, headers)
+        return Trace(url, begin, tuple(path.walk(self.timeline, begin, seed)), self.assumptions)
 
     def shares(
-        self,
-        url: str,
-        from_: str | None = None,
-        via: str | None = None,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
+        self, url: str, from_: str | None = None, via: str | None = None, method="GET", headers: Headers = None
     ) -> Shares:
         """The exact share of each pod, {"ip:port": Fraction}; `.answered` and `.lost` hold the rest."""
         return Shares(path.shares(self.timeline, path.start(self, url, from_, via, method, headers)))
@@ -71,16 +48,35 @@ class Cluster(BareCluster):
         from_: str | None = None,
         via: str | None = None,
         method: str = "GET",
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = None,
         seed: int = 0,
+        clients: int = 1,
+        behind_nat: float = 0.0,
+        becomes: Mapping[float, BareCluster] | None = None,
+        max_age: float | None = None,
     ):
-        """Many requests, over `connections` (a new one for each where None). The same seed gives the same Outcome."""
+        """Many requests; the same seed gives the same Outcome.
+
+        They take `connections` in turn, which stay open to the end; where None each opens a new one, closed at once.
+        `clients` send in turn, a fraction `behind_nat` of them from one address; client pods are on each node in turn
+        (`via` puts all on one; their addresses: k8slb/clients.py). With a `rate` (per second, arriving
+        at random) the cluster may change, `becomes={SECONDS: CLUSTER}`: connections stay with their pods, and one
+        whose pod is gone is reset and opened anew, as is one older than `max_age` seconds (gRPC's MAX_CONNECTION_AGE,
+        without its jitter). Entries of closed connections make room in a node's conntrack table.
+        """
         from . import engine  # loads numpy
         from .outcome import Outcome
 
         begin = path.start(self, url, from_, via, method, headers)
-        run = engine.send(self.timeline, begin, requests, connections, rate, duration, seed)
-        return Outcome(url, run, lambda: Shares(path.shares(self.timeline, begin)), self.pod_name)
+        timeline = self.timeline if becomes is None else Timeline.changing(self, becomes)
+        for _, cluster in timeline.moments[1:]:  # whoever asks is there to the end
+            path.start(cluster, url, from_, via, method, headers)
+        run = engine.send(timeline, begin, requests, connections, rate, duration, seed, clients, behind_nat, max_age)
+        return Outcome(url, run, timeline)
+
+    def rules(self, node: str, mode: str | None = None) -> Why:
+        """What kube-proxy keeps on `node`, as iptables-save, nft list ruleset or ipvsadm -Sn print it (by `mode`)."""
+        return Why(kube_proxy.rules(self.with_proxy(mode=mode) if mode else self, node))
 
     def get(self, kind: str):
         """The objects of a kind as a table, as kubectl get shows them; "all" kinds are plural or singular."""
@@ -88,25 +84,8 @@ class Cluster(BareCluster):
 
         return objects_table(self, kubectl.of_kind(self, kind))
 
-    def yaml(self, ref: str) -> str:
-        """The YAML of an object, "kind/name" or "ns/kind/name": as written; a derived one as the API would show it."""
-        return kubectl.yaml(self, ref)
-
-    def apply(self, text: str) -> Cluster:
-        """The same cluster with `text` applied as a JSON merge patch: maps merge, lists replace, null removes."""
-        return kubectl.apply(self, text)
-
-    def scale(self, name: str, replicas: int) -> Cluster:
-        """The same cluster with `replicas` of the workload `name` ("order", "ns/order" or "deployment/order")."""
-        return kubectl.scale(self, name, replicas)
-
-    def with_proxy(self, mode: str | None = None, scheduler: str | None = None) -> Cluster:
-        """The same cluster with another kube-proxy mode; `scheduler` is IPVS's (rr, wrr, lc, ...)."""
-        return kubectl.with_proxy(self, mode, scheduler)
-
-    def with_nodes(self, count: int) -> Cluster:
-        """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
-        return kubectl.with_nodes(self, count)
+    apply, scale, yaml = kubectl.apply, kubectl.scale, kubectl.yaml
+    with_nodes, with_proxy, with_load_balancer = kubectl.with_nodes, kubectl.with_proxy, kubectl.with_load_balancer
 
     def __str__(self) -> str:
         return printable(summary(self))
@@ -117,3 +96,17 @@ class Cluster(BareCluster):
         from .show.diagrams import cluster_picture  # loads graphviz
 
         return cluster_picture(self)._repr_mimebundle_()
+
+
+def load(what: Any, *, max_size: int = MAX_SIZE) -> Cluster:
+    """A cluster from a bundled set's name, a file, a folder, YAML or JSON text, or a list of these.
+
+    Raises InputError with file, line and field for what the API server would refuse. `max_size` is in bytes.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()  # a large input makes millions of values and no cycles: collecting meanwhile only costs
+    try:
+        return Cluster(read_objects(what, max_size=max_size))
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,53 +1,69 @@
 """What kubectl does, on a model: scale, apply, get, and an object's YAML."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import yaml as pyyaml
 
+from . import loadbalancers
 from .cluster import MODES, Cluster
 from .derive import node_mapping
-from .errors import InputError, shown, whole
+from .errors import InputError, K8slbError, shown, whole
 from .manifests import decode_mapping
-from .objects import KINDS, Node, Object, Workload
+from .objects import KINDS, Node, Object, Service, Workload
 from .positions import UNKNOWN, Source
 from .reader import Document, items_of, read, resolve
 
-SHORT = {
-    "svc": "service",
-    "deploy": "deployment",
-    "po": "pod",
-    "ing": "ingress",
-    "no": "node",
-    "ns": "namespace",
-    "ds": "daemonset",
-    "sts": "statefulset",
-    "rs": "replicaset",
-}
+SHORT = {"po": "pod", "rs": "replicaset", "ds": "daemonset", "sts": "statefulset", "deploy": "deployment"}
+SHORT |= {"svc": "service", "ing": "ingress", "no": "node", "ns": "namespace"}
 
 
 def scale(cluster: Cluster, name: str, replicas: int) -> Cluster:
     """The same cluster with `replicas` of the workload `name` ("order", "ns/order" or "deployment/order")."""
     replicas = whole(replicas, "the number of replicas", 0, 100_000)
     workload = find(name, [o for o in cluster.objects if isinstance(o, Workload) and o.kind != "DaemonSet"], "workload")
-    raw = merged(workload.raw, {"spec": {"replicas": replicas}})
-    changed = decode_mapping(raw, Document(raw, workload.origin))
-    return cluster.with_objects(changed if o is workload else o for o in cluster.objects)
+    made = changed(workload, {"spec": {"replicas": replicas}})
+    return cluster.with_objects(made if o is workload else o for o in cluster.objects)
 
 
 def with_proxy(cluster: Cluster, mode: str | None = None, scheduler: str | None = None) -> Cluster:
     """The same cluster with another kube-proxy mode; `scheduler` is IPVS's (rr, wrr, lc, ...)."""
     if mode is not None and mode not in MODES:
         raise InputError(f"{shown(mode)} is no kube-proxy mode", expected="one of " + ", ".join(MODES))
-    changed = {"mode": mode or cluster.mode, "clusterCIDR": cluster.running.cluster_cidr or None}
-    changed |= {"ipvs": {"scheduler": scheduler}} if scheduler is not None else {}
     config = cluster.proxy_config
-    raw = merged(config.raw or {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": config.kind}, changed)
-    made = decode_mapping(raw, Document(raw, config.origin))
-    return cluster.with_objects([*(o for o in cluster.objects if o is not config), made])
+    patch = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": config.kind, "mode": mode or cluster.mode}
+    patch |= {"clusterCIDR": cluster.running.cluster_cidr or None}
+    patch |= {"ipvs": {"scheduler": scheduler}} if scheduler is not None else {}
+    return cluster.with_objects([*(o for o in cluster.objects if o is not config), changed(config, patch)])
+
+
+def with_load_balancer(cluster: Cluster, name: str | None = None, **settings: Any) -> Cluster:
+    """The same cluster behind other load balancers: "aws-nlb", "gcp-passthrough", "azure", "metallb-l2" or "generic"
+    (layer 4), "aws-alb" or "gcp-proxy" (layer 7).
+
+    Settings: targets="instance" or "ip" (pods), cross_zone=True, health_check=False (all nodes count as healthy),
+    algorithm="round_robin" or "least_outstanding_requests" (aws-alb). A
+    load balancer that cannot be set so stays as it is; if that is true of all, the error says why (NotModelled or
+    InputError). The fields that change are those by which a vendor knows it.
+    """
+    services = [o for o in cluster.objects if isinstance(o, Service) and o.spec.type == "LoadBalancer"]
+    refused: K8slbError = InputError("the input has no Service of type LoadBalancer", expected="one to set")
+    made = {}
+    for service in services:
+        try:
+            made[service.key] = changed(service, loadbalancers.edit(service, cluster.nodes, name, **settings))
+        except K8slbError as error:
+            refused = error
+    if not made:
+        raise refused
+    return cluster.with_objects(made.get(o.key, o) for o in cluster.objects)
+
+
+def changed(before: Object, patch: Mapping[str, Any]) -> Object:
+    """An object with a patch merged into what was written."""
+    raw = merged(before.raw, patch)
+    return decode_mapping(raw, Document(raw, before.origin))
 
 
 def with_nodes(cluster: Cluster, count: int) -> Cluster:
@@ -71,44 +87,29 @@ def apply(cluster: Cluster, text: str) -> Cluster:
         raise InputError(f"cannot apply {shown(text)}", expected="YAML text")
     objects = list(cluster.objects)
     for document in (item for whole_text in read(Source("<applied>", text)) for item in items_of(whole_text)):
-        patch = document.value
+        patch, at = document.value, {"file": "<applied>", "line": document.origin.line}
         if patch is None:
             continue
         names = patch.get("metadata") if isinstance(patch, dict) else None
         if not (isinstance(names, dict) and "name" in names and "kind" in patch):
-            raise InputError(
-                "names no object", expected="kind and metadata.name", file="<applied>", line=document.origin.line
-            )
+            raise InputError("names no object", expected="kind and metadata.name", **at)
         kind, name, namespace = patch["kind"], names["name"], names.get("namespace")
         same = [o for o in objects if o.kind == kind and o.name == name and namespace in (None, o.namespace)]
         if len(same) > 1:
-            raise InputError(
-                f"there are several of {kind} {name}",
-                expected="a metadata.namespace",
-                file="<applied>",
-                line=document.origin.line,
-            )
+            raise InputError(f"there are several of {kind} {name}", expected="a metadata.namespace", **at)
         before = same[0].raw if same else {}
         api = next((f"{g}/{v.split()[0]}".lstrip("/") for (g, k), (v, _) in KINDS.items() if k == kind), None)
         raw = merged({"apiVersion": api, **before} if api else before, patch)
         made = decode_mapping(raw, document)
-        if same:
-            objects[objects.index(same[0])] = made
-        else:
-            objects.append(made)
+        objects = [made if same and o is same[0] else o for o in objects] + [made] * (not same)
     return cluster.with_objects(objects)
 
 
 def find(name: str, among: Iterable[Any], what: str) -> Any:
     """The one of `among` that "name", "ns/name" or "kind/name" means; InputError naming the others if unclear."""
-    among = list(among)
-    parts = str(name).split("/")
-    found = [
-        o
-        for o in among
-        if o.name == parts[-1]
-        and all(p.lower() in (o.namespace, o.kind.lower()) for p in (_long(p) for p in parts[:-1]))
-    ]
+    among, (*before, last) = list(among), str(name).split("/")
+    before = [SHORT.get(p, p).lower() for p in before]
+    found = [o for o in among if o.name == last and all(p in (o.namespace, o.kind.lower()) for p in before)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -126,11 +127,11 @@ def everything(cluster: Cluster) -> list[Object]:
 
 
 def of_kind(cluster: Cluster, kind: str) -> list[Object]:
-    wanted = _long(str(kind).lower())
+    wanted, objects = SHORT.get(str(kind).lower(), str(kind).lower()), everything(cluster)
     wanted = {"ingresses": "ingress", "ingressclasses": "ingressclass"}.get(wanted, wanted)
-    found = [o for o in everything(cluster) if wanted in (o.kind.lower(), o.kind.lower() + "s")]
-    if not found and wanted.rstrip("s") not in {o.kind.lower() for o in everything(cluster)}:
-        kinds = ", ".join(sorted({o.kind.lower() for o in everything(cluster)}))
+    found = [o for o in objects if wanted in (o.kind.lower(), o.kind.lower() + "s")]
+    if not found:
+        kinds = ", ".join(sorted({o.kind.lower() for o in objects}))
         raise InputError(f"there is nothing of kind {shown(kind)}", expected=f"one of: {kinds}")
     return found
 
@@ -153,16 +154,12 @@ class _Dumper(pyyaml.SafeDumper):
         return True
 
 
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style=None if isinstance(resolve(text), str) else '"'
-    ),
-)
+def _quoted(dumper: _Dumper, text: str) -> pyyaml.Node:
+    style = None if isinstance(resolve(text), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _long(kind: str) -> str:
-    return SHORT.get(kind, kind)
+_Dumper.add_representer(str, _quoted)
 
 
 def merged(before: Any, patch: Any) -> Any:
