@@ -4,32 +4,16 @@ An edit gives a new cluster. What is derived is worked out once, when first aske
 a decision costs the same among 10 Services as among 10,000.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 from . import derive
+from . import objects as k8s
 from .controllers import Controller, Served, class_names, runs, serves
 from .manifests import Manifests
-from .objects import (
-    EndpointSlice,
-    Gateway,
-    HTTPRoute,
-    Ingress,
-    IngressClass,
-    KubeProxyConfiguration,
-    Node,
-    Object,
-    Pod,
-    Secret,
-    Service,
-    ServicePort,
-    Strings,
-)
 from .scheduling import Running
 
 MODES = ("iptables", "nftables", "ipvs")
@@ -38,9 +22,17 @@ MODES = ("iptables", "nftables", "ipvs")
 class Reached(NamedTuple):
     """What an address and port mean to kube-proxy: which Service port, and by which of its doors."""
 
-    service: Service
-    port: ServicePort
+    service: k8s.Service
+    port: k8s.ServicePort
     door: str  # "ClusterIP", "LoadBalancer", "externalIP" or "NodePort"
+
+
+def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list]:
+    """The second of each pair by the first."""
+    found: dict[Any, list] = {}
+    for key, one in pairs:
+        found.setdefault(key, []).append(one)
+    return found
 
 
 @dataclass(frozen=True)
@@ -50,17 +42,16 @@ class Cluster:
     manifests: Manifests
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def with_objects(self, objects: Iterable[Object]) -> Self:
+    def with_objects(self, objects: Iterable[k8s.Object]) -> Self:
         """The same cluster with other objects: what every edit comes to."""
         return replace(self, manifests=replace(self.manifests, objects=tuple(objects)), _memo={})
 
-    # --- what was written ---
-
-    @property
-    def objects(self) -> tuple[Object, ...]:
-        return self.manifests.objects
-
-    # --- what runs ---
+    objects = property(attrgetter("manifests.objects"))
+    nodes = property(attrgetter("running.nodes"))
+    pods = property(attrgetter("running.pods"))
+    services = property(attrgetter("running.services"))
+    mode = property(lambda self: self.proxy_config.mode or "iptables")
+    scheduler = property(lambda self: self.proxy_config.ipvs.scheduler or "rr")
 
     @cached_property
     def running(self) -> Running:
@@ -76,40 +67,28 @@ class Cluster:
         return (*self.manifests.warnings, *self.running.warnings)
 
     @cached_property
-    def node(self) -> dict[str, Node]:
+    def node(self) -> dict[str, k8s.Node]:
         return {n.name: n for n in self.running.nodes}
 
-    @property
-    def nodes(self) -> list[Node]:
-        return self.running.nodes
-
     @cached_property
-    def node_at(self) -> dict[str, Node]:
+    def node_at(self) -> dict[str, k8s.Node]:
         return {a.address: n for n in self.nodes for a in n.status.addresses}
 
-    @property
-    def pods(self) -> list[Pod]:
-        return self.running.pods
-
     @cached_property
-    def pod_at(self) -> dict[str, Pod]:
+    def pod_at(self) -> dict[str, k8s.Pod]:
         """Pods by their own address; a pod on the host's network is reached as its node."""
         return {p.status.podIP: p for p in self.pods if p.status.podIP and p.running and not p.spec.hostNetwork}
 
     @cached_property
-    def pod_named(self) -> dict[tuple[str, str], Pod]:
+    def pod_named(self) -> dict[tuple[str, str], k8s.Pod]:
         return {(p.namespace, p.name): p for p in self.pods}
 
     @cached_property
-    def _host_pods(self) -> dict[str, list[Pod]]:
-        found: dict[str, list[Pod]] = defaultdict(list)
-        for pod in self.pods:
-            if pod.running and (pod.spec.hostNetwork or any(p.hostPort for c in pod.spec.containers for p in c.ports)):
-                node = self.node.get(pod.spec.nodeName)
-                found[node.address if node else ""].append(pod)
-        return dict(found)
+    def _host_pods(self) -> dict[str, list[k8s.Pod]]:
+        placed = ((self.node.get(p.spec.nodeName), p) for p in self.pods if p.running and p.host_ports)
+        return grouped((node.address, pod) for node, pod in placed if node)
 
-    def pod_behind(self, address: str, port: int) -> Pod | None:
+    def pod_behind(self, address: str, port: int) -> k8s.Pod | None:
         """The pod that a packet to this address and port is delivered to; on a node's address, by its host ports."""
         own = self.pod_at.get(address)
         return own or next((p for p in self._host_pods.get(address, ()) if port in p.host_ports), None)
@@ -120,52 +99,33 @@ class Cluster:
         pod = self.pod_behind(ip, int(port)) if port.isdigit() else None
         return pod.name if pod else ""
 
-    @property
-    def services(self) -> dict[tuple[str, str], Service]:
-        return self.running.services
+    @cached_property
+    def services_named(self) -> dict[str, list[k8s.Service]]:
+        return grouped((s.name, s) for s in self.services.values())
 
     @cached_property
-    def services_named(self) -> dict[str, list[Service]]:
-        named: dict[str, list[Service]] = defaultdict(list)
-        for service in self.services.values():
-            named[service.name].append(service)
-        return dict(named)
+    def _pods_labelled(self) -> dict[tuple[str, str, str], list[k8s.Pod]]:
+        return grouped(((p.namespace, *label), p) for p in self.pods for label in p.metadata.labels.items())
 
-    @cached_property
-    def _pods_labelled(self) -> dict[tuple[str, str, str], list[Pod]]:
-        index: dict[tuple[str, str, str], list[Pod]] = defaultdict(list)
-        for pod in self.pods:
-            for label, text in pod.metadata.labels.items():
-                index[pod.namespace, label, text].append(pod)
-        return dict(index)
-
-    def selected(self, namespace: str, selector: Strings) -> list[Pod]:
+    def selected(self, namespace: str, selector: k8s.Strings) -> list[k8s.Pod]:
         """The pods that a Service's selector matches; none for an empty selector."""
         if not selector:
             return []
         sets = [self._pods_labelled.get((namespace, k, v), []) for k, v in selector.items()]
-        return [p for p in min(sets, key=len) if all(p.metadata.labels.get(k) == v for k, v in selector.items())]
+        return [p for p in min(sets, key=len) if selector.items() <= p.metadata.labels.items()]
 
     @cached_property
-    def _given_slices(self) -> dict[tuple[str, str], list[EndpointSlice]]:
-        index: dict[tuple[str, str], list[EndpointSlice]] = defaultdict(list)
-        for o in self.objects:
-            if isinstance(o, EndpointSlice):
-                index[o.namespace, o.service] += [o] if o.addressType == "IPv4" else []
-        return dict(index)
+    def _slices(self) -> dict[tuple[str, str], list[k8s.EndpointSlice]]:
+        found = grouped(((o.namespace, o.service), o) for o in self.objects if isinstance(o, k8s.EndpointSlice))
+        return {key: [s for s in slices if s.addressType == "IPv4"] for key, slices in found.items()}
 
-    def slices(self, service: Service) -> list[EndpointSlice]:
+    def slices(self, service: k8s.Service) -> list[k8s.EndpointSlice]:
         """The EndpointSlices of a Service: those in the input, else what their controller would write."""
-        key = ("slices", service.namespace, service.name)
-        if key not in self._memo:
-            given = self._given_slices.get(key[1:])
-            if given is None:
-                matched = self.selected(service.namespace, service.spec.selector)
-                given = derive.endpoint_slices(service, matched, self.node)
-            self._memo[key] = given
-        return self._memo[key]
-
-    # --- what addresses mean ---
+        key = (service.namespace, service.name)
+        if key not in self._slices:
+            matched = self.selected(service.namespace, service.spec.selector)
+            self._slices[key] = derive.endpoint_slices(service, matched, self.node)
+        return self._slices[key]
 
     @cached_property
     def _doors(self) -> dict[tuple[str, int, str], Reached]:
@@ -185,79 +145,51 @@ class Cluster:
 
     def door(self, address: str, port: int, protocol: str) -> Reached | None:
         """The Service port that kube-proxy's rules know under this destination, if any."""
-        if address in self.node_at:
-            return self._doors.get(("node", port, protocol))
-        return self._doors.get((address, port, protocol))
+        return self._doors.get(("node" if address in self.node_at else address, port, protocol))
 
     @cached_property
-    def cluster_ips(self) -> dict[str, Service]:
+    def cluster_ips(self) -> dict[str, k8s.Service]:
         return {s.spec.clusterIP: s for s in self.services.values() if s.spec.clusterIP not in ("", "None")}
 
     @cached_property
-    def balancer_at(self) -> dict[str, Service]:
+    def balancer_at(self) -> dict[str, k8s.Service]:
         """The LoadBalancer Services by the addresses (and hostnames) of their load balancers."""
-        found: dict[str, Service] = {}
-        for service in self.services.values():
-            if service.spec.type == "LoadBalancer":
-                for ingress in service.status.loadBalancer.ingress:
-                    found.setdefault(ingress.ip or ingress.hostname, service)
-        return found
-
-    # --- kube-proxy ---
+        balanced = [s for s in self.services.values() if s.spec.type == "LoadBalancer"]
+        return {i.ip or i.hostname: s for s in reversed(balanced) for i in s.status.loadBalancer.ingress}
 
     @cached_property
-    def proxy_config(self) -> KubeProxyConfiguration:
-        return next(
-            (o for o in self.objects if isinstance(o, KubeProxyConfiguration)),
-            KubeProxyConfiguration(kind="KubeProxyConfiguration"),
-        )
-
-    @property
-    def mode(self) -> str:
-        return self.proxy_config.mode or "iptables"
-
-    @property
-    def scheduler(self) -> str:
-        return self.proxy_config.ipvs.scheduler or "rr"
-
-    # --- ingress controllers ---
+    def proxy_config(self) -> k8s.KubeProxyConfiguration:
+        given = (o for o in self.objects if isinstance(o, k8s.KubeProxyConfiguration))
+        return next(given, k8s.KubeProxyConfiguration(kind="KubeProxyConfiguration"))
 
     @cached_property
-    def classes(self) -> dict[str, IngressClass]:
-        return {o.name: o for o in self.objects if isinstance(o, IngressClass)}
+    def classes(self) -> dict[str, k8s.IngressClass]:
+        return {o.name: o for o in self.objects if isinstance(o, k8s.IngressClass)}
 
     @cached_property
     def served(self) -> dict[tuple[str, str, str], Served]:
-        return {o.key: serves(o, self.classes) for o in self.objects if isinstance(o, Ingress)}
+        return {o.key: serves(o, self.classes) for o in self.objects if isinstance(o, k8s.Ingress)}
 
     @cached_property
     def controllers(self) -> dict[str, Controller]:
         """Every controller that a class or an Ingress names, with its pods and the Service in front of them."""
-        names = dict.fromkeys(
-            [c.spec.controller for c in self.classes.values()] + [s.controller for s in self.served.values()]
-        )
-        return {name: self._controller(name) for name in names if name}
+        names = [c.spec.controller for c in self.classes.values()] + [s.controller for s in self.served.values()]
+        return {name: self._controller(name) for name in dict.fromkeys(names) if name}
 
     def _controller(self, name: str) -> Controller:
         called = class_names(name, self.objects)
-        pods = [p for p in self.pods if runs(name, called, p.metadata.labels, [c.image for c in p.spec.containers])]
-        ingresses = tuple(o for o in self.objects if isinstance(o, Ingress) and self.served[o.key].controller == name)
-        return Controller(name, tuple(pods), self._front_of(pods), ingresses)
+        pods = [p for p in self.pods if runs(name, called, p)]
+        mine = [o for o in self.objects if isinstance(o, k8s.Ingress) and self.served[o.key].controller == name]
+        return Controller(name, tuple(pods), self._front_of(pods), tuple(mine))
 
-    def _front_of(self, pods: list[Pod]) -> Service | None:
+    def _front_of(self, pods: list[k8s.Pod]) -> k8s.Service | None:
         """The Service that leads to these pods from outside: a LoadBalancer before a NodePort before any other."""
         if not pods:
             return None
-        rank = ("LoadBalancer", "NodePort", "ClusterIP")
-        mine = [
-            s
-            for s in self.services.values()
-            if s.namespace == pods[0].namespace
-            and s.spec.selector
-            and s.spec.type in rank
-            and s.spec.selector.items() <= dict(pods[0].metadata.labels).items()
-            and any(p.port in (80, 443) for p in s.spec.ports)
-        ]
+        rank, labels = ("LoadBalancer", "NodePort", "ClusterIP"), pods[0].metadata.labels
+        near = [s for s in self.services.values() if s.namespace == pods[0].namespace and s.spec.type in rank]
+        mine = [s for s in near if s.spec.selector and s.spec.selector.items() <= labels.items()]
+        mine = [s for s in mine if any(p.port in (80, 443) for p in s.spec.ports)]
         return min(mine, key=lambda s: (rank.index(s.spec.type), s.headless), default=None)
 
     @cached_property
@@ -266,31 +198,22 @@ class Cluster:
         return {p.status.podIP: c for c in self.controllers.values() for p in c.pods if p.status.podIP}
 
     @cached_property
-    def hosts(self) -> dict[str, list[Ingress]]:
+    def hosts(self) -> dict[str, list[k8s.Ingress]]:
         """The Ingresses by the hosts they name ("" for a rule without a host)."""
-        hosts: dict[str, list[Ingress]] = defaultdict(list)
-        for o in self.objects:
-            if isinstance(o, Ingress):
-                for rule in o.spec.rules:
-                    if not (hosts[rule.host] and hosts[rule.host][-1] is o):
-                        hosts[rule.host].append(o)
-        return dict(hosts)
+        ingresses = (o for o in self.objects if isinstance(o, k8s.Ingress))
+        return grouped((host, i) for i in ingresses for host in dict.fromkeys(r.host for r in i.spec.rules))
 
     @cached_property
     def policies(self) -> dict[str, list[str]]:
         """The NetworkPolicies by namespace: they may drop what the model lets through."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for o in self.objects:
-            if o.kind.endswith("NetworkPolicy"):
-                found[o.namespace].append(o.name)
-        return dict(found)
+        return grouped((o.namespace, o.name) for o in self.objects if o.kind.endswith("NetworkPolicy"))
 
     @cached_property
     def routed_hosts(self) -> set[str]:
         """The hosts of HTTPRoutes and of Gateways' listeners, which are not walked through."""
-        routes = {h for o in self.objects if isinstance(o, HTTPRoute) for h in o.spec.hostnames}
-        return routes | {x.hostname for o in self.objects if isinstance(o, Gateway) for x in o.spec.listeners}
+        routes = {h for o in self.objects if isinstance(o, k8s.HTTPRoute) for h in o.spec.hostnames}
+        return routes | {x.hostname for o in self.objects if isinstance(o, k8s.Gateway) for x in o.spec.listeners}
 
     @cached_property
     def secrets(self) -> set[tuple[str, str]]:
-        return {(o.namespace, o.name) for o in self.objects if isinstance(o, Secret)}
+        return {(o.namespace, o.name) for o in self.objects if isinstance(o, k8s.Secret)}

@@ -3,12 +3,11 @@
 Class names and controller names are the projects' own (IngressClass examples of each, read 2026-11).
 """
 
-from __future__ import annotations
-
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .objects import Ingress, IngressClass, Object, Pod, Service, Strings
+from .objects import Ingress, IngressClass, Object, Pod, Service, Workload
 
 SPEC = "k8slb/spec"  # the Ingress specification itself, no product
 INGRESS_NGINX = "k8s.io/ingress-nginx"
@@ -51,40 +50,38 @@ class Served:
 
 def serves(ingress: Ingress, classes: dict[str, IngressClass]) -> Served:
     """The controller that serves `ingress`, by Kubernetes' rules for IngressClass (networking.k8s.io/v1)."""
-    name = ingress.spec.ingressClassName or ingress.metadata.annotations.get(CLASS_ANNOTATION)
+    annotations = ingress.metadata.annotations
+    name = ingress.spec.ingressClassName or annotations.get(CLASS_ANNOTATION)
     if name:
         if name in classes:
             return Served(classes[name].spec.controller, f"IngressClass {name}")
         usual = next((c for c, known in KNOWN.items() if known.class_name == name and c != SPEC), "")
         if usual:
-            return Served(
-                usual, f'there is no IngressClass "{name}"; by that name {usual} is usually installed', assumed=True
-            )
+            why = f'there is no IngressClass "{name}"; by that name {usual} is usually installed'
+            return Served(usual, why, assumed=True)
         return Served("", f'no IngressClass is named "{name}", so no controller serves it')
     default = [c for c in classes.values() if c.default]
     if len(default) == 1:
         return Served(default[0].spec.controller, f"IngressClass {default[0].name} is the default class")
-    if len(default) > 1:
+    if default:
         return Served("", "it names no class and several classes are marked default: the API server refuses that")
-    hinted = {c for c, known in KNOWN.items() if known.annotations and _annotated(ingress.metadata.annotations, known)}
+    prefixes = {known.annotations: c for c, known in KNOWN.items() if known.annotations}
+    hinted = {c for prefix, c in prefixes.items() if any(a.startswith(prefix) for a in annotations)}
     if len(hinted) == 1 and not classes:
         controller = hinted.pop()
         return Served(controller, f"it names no class; its annotations are those of {controller}", assumed=True)
     if not classes:
-        return Served(
-            SPEC, "it names no class and there is no IngressClass: the specification itself serves it", assumed=True
-        )
+        why = "it names no class and there is no IngressClass: the specification itself serves it"
+        return Served(SPEC, why, assumed=True)
     if [c.spec.controller for c in classes.values()] == [SPEC]:
         return Served(SPEC, "it names no class; the only class is the specification's, which serves it", assumed=True)
     return Served("", "it names no class and no class is marked default, so controllers may ignore it")
 
 
-def _annotated(annotations: Strings, known: Known) -> bool:
-    return any(key.startswith(known.annotations) for key in annotations)
-
-
-def runs(controller: str, class_names: Iterable[str], labels: Strings, images: Iterable[str]) -> bool:
-    """Whether pods with these labels and images are replicas of `controller`."""
+def runs(controller: str, class_names: Iterable[str], thing: Pod | Workload) -> bool:
+    """Whether a pod, or what makes pods, is of replicas of `controller`: by its labels, or its images."""
+    template = thing.spec.template if isinstance(thing, Workload) else thing
+    labels = template.metadata.labels
     mark = labels.get(CONTROLLER_LABEL)
     if mark is not None:
         return mark in class_names or mark == controller.replace("/", ".")
@@ -93,11 +90,7 @@ def runs(controller: str, class_names: Iterable[str], labels: Strings, images: I
         return False
     if labels.get("app.kubernetes.io/name") == known.app:
         return labels.get("app.kubernetes.io/component", "controller") == "controller"
-    return bool(known.image) and any(_repository(image).endswith(known.image) for image in images)
-
-
-def _repository(image: str) -> str:
-    return image.split("@")[0].rsplit(":", 1)[0] if "/" in image or ":" in image else image
+    return any(re.fullmatch(f".*{known.image}([:@].*)?", c.image) for c in template.spec.containers)
 
 
 @dataclass(frozen=True)
@@ -121,27 +114,13 @@ def controller_objects(controller: str, class_name: str) -> list[dict]:
     labels = {CONTROLLER_LABEL: class_name or controller.replace("/", ".")}
     ports = (("http", 80), ("https", 443))
     container = {"name": "controller", "ports": [{"name": n, "containerPort": p} for n, p in ports]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    pods = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    front = {"type": "LoadBalancer", "selector": labels}
+    front["ports"] = [{"name": n, "port": p, "targetPort": n} for n, p in ports]
     return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": meta,
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": meta,
-            "spec": {
-                "type": "LoadBalancer",
-                "selector": labels,
-                "ports": [{"name": n, "port": p, "targetPort": n} for n, p in ports],
-            },
-        },
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": pods},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": front},
     ]
 
 

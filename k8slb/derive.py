@@ -5,37 +5,14 @@ controller's pods. Everything that was not in the input is told in `assumptions`
 input always gives the same cluster.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from . import objects as k8s
 from .controllers import INGRESS_NGINX, SPEC, class_names, controller_objects, runs, serves
 from .errors import InputError
-from .objects import (
-    EndpointConditions,
-    EndpointHints,
-    EndpointPort,
-    EndpointSlice,
-    Ingress,
-    IngressClass,
-    LoadBalancedStatus,
-    LoadBalancerIngress,
-    LoadBalancerStatus,
-    Named,
-    Node,
-    NodeAddress,
-    Object,
-    ObjectMeta,
-    Pod,
-    Service,
-    ServiceCIDR,
-    SliceEndpoint,
-    TargetRef,
-    Workload,
-    decoder,
-)
+from .loadbalancers import kind_of
 from .scheduling import Running, schedule, some
 
 ZONE = "topology.kubernetes.io/zone"
@@ -43,34 +20,29 @@ MAX_NODES = 20_000
 SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 
 
-def complete(objects: Sequence[Object]) -> Running:
+def complete(objects: Sequence[k8s.Object]) -> Running:
     """The running cluster behind `objects`."""
     running = Running()
-    running.nodes = _nodes([o for o in objects if isinstance(o, Node)], running)
+    running.nodes = _nodes([o for o in objects if isinstance(o, k8s.Node)], running)
     objects = [*objects, *_assumed_controllers(objects, running)]
     schedule(objects, running)
     _services(objects, running)
     return running
 
 
-# --- nodes -----------------------------------------------------------------------------------------------------------
-
-
-def _nodes(given: list[Node], running: Running) -> list[Node]:
-    nodes = list(given)
+def _nodes(nodes: list[k8s.Node], running: Running) -> list[k8s.Node]:
     if len(nodes) > MAX_NODES:
         raise InputError(f"{len(nodes):,} Nodes are too many", expected=f"at most {MAX_NODES:,}")
     if not nodes:
-        nodes = [decoder(Node)(node_mapping(letter)) for letter in "abc"]
-        running.assumptions.append(
-            "no Node in the input: three, node-a, node-b and node-c, in zones zone-a, zone-b and zone-c"
-        )
+        nodes = [k8s.decoder(k8s.Node)(node_mapping(letter)) for letter in "abc"]
+        told = "no Node in the input: three, node-a, node-b and node-c, in zones zone-a, zone-b and zone-c"
+        running.assumptions.append(told)
     taken = {n.address for n in nodes}
     free = (str(a) for a in ipaddress.ip_network("172.18.0.0/16").hosts())
     next(free)  # the network's gateway
     silent = [i for i, n in enumerate(nodes) if not n.address]
     for i in silent:
-        own = NodeAddress("InternalIP", next(a for a in free if a not in taken))
+        own = k8s.NodeAddress("InternalIP", next(a for a in free if a not in taken))
         nodes[i] = replace(nodes[i], status=replace(nodes[i].status, addresses=(*nodes[i].status.addresses, own)))
     if silent:
         running.assumptions.append("nodes without an InternalIP have 172.18.0.2, .3, ... in the order of the input")
@@ -84,29 +56,26 @@ def node_mapping(letter: str) -> dict:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
 
 
-# --- controllers that the input names but does not hold --------------------------------------------------------------
-
-
-def _assumed_controllers(objects: Sequence[Object], running: Running) -> list[Object]:
-    classes = {o.name: o for o in objects if isinstance(o, IngressClass)}
+def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> list[k8s.Object]:
+    classes = {o.name: o for o in objects if isinstance(o, k8s.IngressClass)}
     wanted = {o.spec.controller: o.name for o in classes.values()}
-    for ingress in (o for o in objects if isinstance(o, Ingress)):
+    for ingress in (o for o in objects if isinstance(o, k8s.Ingress)):
         served = serves(ingress, classes)
-        where = f"{ingress.origin.file}:{ingress.origin.line}"
+        where = ingress.origin.place
         if served.assumed:
             running.assumptions.append(f"{ingress} ({where}): {served.why}")
         if not served.controller:
             running.warnings.append(f"{where}: {ingress}: {served.why}")
         wanted.setdefault(served.controller, "")
-    added: list[Object] = []
+    added: list[k8s.Object] = []
     for controller in wanted:
         if controller not in (SPEC, INGRESS_NGINX):
             continue  # nobody, or a controller whose pods the model does not walk through
         names = class_names(controller, objects)
-        if any(runs(controller, names, *_marks(o)) for o in objects if isinstance(o, (Pod, Workload))):
+        if any(runs(controller, names, o) for o in objects if isinstance(o, (k8s.Pod, k8s.Workload))):
             continue
         for raw in controller_objects(controller, names[0] if names else ""):
-            added.append(decoder(Workload if raw["kind"] == "Deployment" else Service)(raw))
+            added.append(k8s.decoder(k8s.Workload if raw["kind"] == "Deployment" else k8s.Service)(raw))
         front = added[-1]
         running.assumptions.append(
             f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, "
@@ -115,67 +84,64 @@ def _assumed_controllers(objects: Sequence[Object], running: Running) -> list[Ob
     return added
 
 
-def _marks(thing: Pod | Workload) -> tuple[Mapping[str, str], list[str]]:
-    template = thing.spec.template if isinstance(thing, Workload) else thing
-    return template.metadata.labels, [c.image for c in template.spec.containers]
-
-
-# --- services --------------------------------------------------------------------------------------------------------
-
-
-def _services(objects: Sequence[Object], running: Running) -> None:
-    services = [o for o in objects if isinstance(o, Service)]
-    cidrs = [c for o in objects if isinstance(o, ServiceCIDR) for c in o.spec.cidrs]
+def _services(objects: Sequence[k8s.Object], running: Running) -> None:
+    services = [o for o in objects if isinstance(o, k8s.Service)]
+    cidrs = [c for o in objects if isinstance(o, k8s.ServiceCIDR) for c in o.spec.cidrs]
     network = ipaddress.ip_network(cidrs[0] if cidrs else SERVICE_CIDR, strict=False)
     taken = {s.spec.clusterIP for s in services}
-    ports_taken = {p.nodePort for s in services for p in s.spec.ports}
+    ports_taken = {p.nodePort for s in services for p in s.spec.ports} | {s.spec.healthCheckNodePort for s in services}
     cluster_ips = (str(network[i]) for i in range(min(100, network.num_addresses // 2), network.num_addresses - 1))
     node_ports = (p for p in range(30000, 32768) if p not in ports_taken)
     written = {i.ip for s in services for i in s.status.loadBalancer.ingress}
     outside = (str(ipaddress.ip_network("203.0.113.0/24")[i]) for i in range(10, 255))
     balancers = (a for a in outside if a not in written)
-    assumed_ip, assumed_lb, assumed_port = [], [], []
+    health_ports = (p for p in range(32767, 29999, -1) if p not in ports_taken)
+    assumed_ip, assumed_lb, assumed_port, assumed_kind = [], [], [], []
     for service in services:
-        spec, status = service.spec, service.status
+        spec, status, name = service.spec, service.status, f"{service.namespace}/{service.name}"
         if spec.type != "ExternalName" and not spec.clusterIP:
             spec = replace(spec, clusterIP=next((a for a in cluster_ips if a not in taken), ""))
-            assumed_ip.append(f"{service.namespace}/{service.name} {spec.clusterIP}")
+            assumed_ip.append(f"{name} {spec.clusterIP}")
         wants_port = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
         if wants_port and not all(p.nodePort for p in spec.ports):
-            spec = replace(
-                spec, ports=tuple(p if p.nodePort else replace(p, nodePort=next(node_ports, 0)) for p in spec.ports)
-            )
-            assumed_port += [f"{service.namespace}/{service.name} {p.nodePort}" for p in spec.ports]
-        if spec.type == "LoadBalancer" and not status.loadBalancer.ingress:
+            ports = [p if p.nodePort else replace(p, nodePort=next(node_ports, 0)) for p in spec.ports]
+            spec = replace(spec, ports=tuple(ports))
+            assumed_port += [f"{name} {p.nodePort}" for p in spec.ports]
+        kind = kind_of(service, running.nodes) if spec.type == "LoadBalancer" else None
+        if kind and kind_of(service, ()).name == "generic":
+            assumed_kind.append(f"{name} {kind.name}")
+        if kind and spec.externalTrafficPolicy == "Local" and not spec.healthCheckNodePort:
+            spec = replace(spec, healthCheckNodePort=next(health_ports, 0))
+            assumed_port.append(f"{name} {spec.healthCheckNodePort} (health checks)")
+        if kind and not status.loadBalancer.ingress:
             address = spec.loadBalancerIP or next(balancers, "")
             if not address:
                 running.warnings.append(f"no address is left for the load balancer of {service}")
-            ingress = (LoadBalancerIngress(ip=address),) if address else ()
-            status = LoadBalancedStatus(LoadBalancerStatus(ingress))
-            assumed_lb.append(f"{service.namespace}/{service.name} {address}")
-        if spec is not service.spec or status is not service.status:
-            service = replace(service, spec=spec, status=status)
-        running.services[service.namespace, service.name] = service
+            mode = "VIP" if kind.keeps_destination else "Proxy"
+            ingress = (k8s.LoadBalancerIngress(ip=address, ipMode=mode),) if address else ()
+            status = k8s.LoadBalancedStatus(k8s.LoadBalancerStatus(ingress))
+            assumed_lb.append(f"{name} {address}")
+        running.services[service.namespace, service.name] = replace(service, spec=spec, status=status)
     for what, names in (
         (f"Services without a clusterIP have one from {network}", assumed_ip),
         ("node ports the input leaves open", assumed_port),
         ("load balancers without a status have an address of their own, and their DNS points there", assumed_lb),
+        ("load balancers no field names are the nodes' provider's, else a hash over healthy nodes", assumed_kind),
     ):
         if names:
             running.assumptions.append(f"{what}: {some(names)}")
 
 
-# --- EndpointSlices --------------------------------------------------------------------------------------------------
-
-
-def endpoint_slices(service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> list[EndpointSlice]:
+def endpoint_slices(
+    service: k8s.Service, pods: Iterable[k8s.Pod], nodes: Mapping[str, k8s.Node]
+) -> list[k8s.EndpointSlice]:
     """What the EndpointSlice controller would write for `service`, given the pods its selector matches.
 
     One slice for each set of target ports the pods have (a named targetPort may differ from pod to pod), conditions
     and hints as in Kubernetes 1.36: ready = Ready or publishNotReadyAddresses, never while terminating;
     PreferSameZone and PreferClose hint the own zone, PreferSameNode node and zone, ready endpoints only.
     """
-    groups: dict[tuple[EndpointPort, ...], list[SliceEndpoint]] = {}
+    groups: dict[tuple[k8s.EndpointPort, ...], list[k8s.SliceEndpoint]] = {}
     for pod in pods:
         if not (pod.running and pod.status.podIP):
             continue
@@ -183,35 +149,25 @@ def endpoint_slices(service: Service, pods: Iterable[Pod], nodes: Mapping[str, N
         for port in service.spec.ports:
             number = port.target if isinstance(port.target, int) else pod.port_named(port.target, port.protocol)
             if number is not None:
-                ports.append(EndpointPort(number, port.name, port.protocol))
+                ports.append(k8s.EndpointPort(number, port.name, port.protocol))
         if service.spec.ports and not ports:
             continue  # a name that this pod does not know
         serving = pod.ready or service.spec.publishNotReadyAddresses
         ready = serving and (not pod.terminating or service.spec.publishNotReadyAddresses)
         zone = nodes[pod.spec.nodeName].zone if pod.spec.nodeName in nodes else ""
         wanted = service.spec.trafficDistribution
-        hints = EndpointHints(
-            forZones=(Named(zone),) if wanted and ready and zone else (),
-            forNodes=(Named(pod.spec.nodeName),) if wanted == "PreferSameNode" and ready else (),
+        zones = (k8s.Named(zone),) if wanted and ready and zone else ()
+        hints = k8s.EndpointHints(
+            zones, (k8s.Named(pod.spec.nodeName),) if wanted == "PreferSameNode" and ready else ()
         )
-        conditions = EndpointConditions(ready, serving, pod.terminating)
-        endpoint = SliceEndpoint(
-            (pod.status.podIP,), conditions, pod.spec.nodeName, zone, hints, TargetRef("Pod", pod.name)
-        )
+        conditions = k8s.EndpointConditions(ready, serving, pod.terminating)
+        node, pod_ref = pod.spec.nodeName, k8s.Reference("Pod", pod.name)
+        endpoint = k8s.SliceEndpoint((pod.status.podIP,), conditions, node, zone, hints, pod_ref)
         groups.setdefault(tuple(ports), []).append(endpoint)
-    return [
-        EndpointSlice(
-            apiVersion="discovery.k8s.io/v1",
-            kind="EndpointSlice",
-            metadata=ObjectMeta(
-                name=f"{service.name}-{i + 1}",
-                namespace=service.namespace,
-                labels={"kubernetes.io/service-name": service.name},
-            ),
-            addressType="IPv4",
-            endpoints=tuple(endpoints),
-            ports=ports,
-            origin=service.origin,
-        )
-        for i, (ports, endpoints) in enumerate(groups.items())
-    ]
+    slices = []
+    for i, (ports, endpoints) in enumerate(groups.items()):
+        labels = {"kubernetes.io/service-name": service.name}
+        meta = k8s.ObjectMeta(f"{service.name}-{i + 1}", service.namespace, labels)
+        typed = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta}
+        slices.append(k8s.EndpointSlice("IPv4", tuple(endpoints), ports, **typed, origin=service.origin))
+    return slices

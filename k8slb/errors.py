@@ -1,7 +1,5 @@
 """What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake."""
 
-from __future__ import annotations
-
 import operator
 
 
@@ -21,10 +19,9 @@ class InputError(K8slbError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
-        parts = [part for part in (where, self.field, self.problem) if part]
-        text = ": ".join(parts) + (f"; expected {self.expected}" if self.expected else "")
-        return printable(text)
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        text = ": ".join(filter(None, (where, self.field, self.problem)))
+        return printable(text + (f"; expected {self.expected}" if self.expected else ""))
 
 
 class NotModelled(K8slbError):

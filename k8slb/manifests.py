@@ -4,18 +4,16 @@
 guesses: what is no manifest is skipped and named, what the API server would refuse is an `InputError`.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import InputError, printable, shown, whole
-from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, Invalid, Object, Other, decoder
+from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, SUBDOMAIN, Invalid, Object, ObjectMeta, Other, decoder
 from .positions import Source
 from .reader import RENDER, Document, items_of, read
 
@@ -32,9 +30,7 @@ CLOSED = {
     "networking.k8s.io": ["IPAddress", "NetworkPolicy"],
     "discovery.k8s.io": [],
 }
-_NO_MANIFEST = re.compile(
-    r"(kustomization\.ya?ml|Chart\.ya?ml|values.*\.ya?ml|.*\.schema\.json|package(-lock)?\.json)$"
-)
+_NO_MANIFEST = re.compile(r"(kustomization|Chart|values.*)\.ya?ml|(.*\.schema|package(-lock)?)\.json")
 
 
 @dataclass(frozen=True)
@@ -65,10 +61,8 @@ def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int =
                     continue
                 earlier = objects.pop(found.key, None)
                 if earlier is not None:
-                    warnings.append(
-                        f"{found.origin.file}:{found.origin.line}: {found} stands also at "
-                        f"{earlier.origin.file}:{earlier.origin.line}; the last wins, as with repeated kubectl apply"
-                    )
+                    both = f"{found.origin.place}: {found} stands also at {earlier.origin.place}"
+                    warnings.append(f"{both}; the last wins, as with repeated kubectl apply")
                 objects[found.key] = found
     if not objects:
         told = f" (skipped {', '.join(skipped[:6])})" if skipped else ""
@@ -76,52 +70,33 @@ def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int =
     return Manifests(tuple(objects.values()), tuple(warnings), tuple(skipped))
 
 
-# --- where the text comes from ---------------------------------------------------------------------------------------
-
-
 def _sources(what: object, skipped: list[str], budget: list[int]) -> Iterator[tuple[Source, bool]]:
     """(source, strict) of everything asked for; `strict`: named by the reader, so a non-manifest in it is an error."""
     if isinstance(what, Source):
         _spend(len(what.text), what.file, budget)
         yield what, True
-        return
-    if isinstance(what, bytes):
-        raise InputError("got bytes", expected="a path, a bundled set's name or YAML text")
-    if isinstance(what, (str, os.PathLike)):
+    elif isinstance(what, (str, os.PathLike)):
         text = os.fspath(what)
+        path = Path(os.path.expanduser(text))
         if isinstance(what, str) and _looks_like_text(text):
             _spend(len(text), "<text>", budget)
             yield Source("<text>", text), True
-            return
-        if not text:
-            raise InputError("got an empty text", expected="a path, a bundled set's name or YAML text")
-        if text in bundled():
+        elif text in bundled():
             for name in BESIDE.get(text, (text,)):
                 yield from _folder(DATA / "manifests" / name, skipped, budget, shown_as=name)
-            return
-        path = Path(text).expanduser()
-        try:
-            is_folder, is_file = path.is_dir(), path.exists()
-        except (OSError, ValueError):
-            raise InputError(
-                f"{shown(text)} is no path", expected="a path, a bundled set's name or YAML text"
-            ) from None
-        if is_folder:
+        elif text and os.path.isdir(path):
             yield from _folder(path, skipped, budget, shown_as=text.rstrip("/"))
-        elif is_file:
+        elif text and os.path.exists(path):
             yield _file(path, text, budget), True
         else:
-            raise InputError(
-                f"{shown(text)} is neither a file, a folder nor a bundled set",
-                expected="a path, YAML text, or one of: " + ", ".join(bundled()),
-            )
-        return
-    if not isinstance(what, Iterable):
-        raise InputError(
-            f"cannot load {shown(what)}", expected="a path, a bundled set's name, YAML text, or a list of these"
-        )
-    for one in what:
-        yield from _sources(one, skipped, budget)
+            problem = f"{shown(text)} is neither a file, a folder nor a bundled set" if text else "got an empty text"
+            raise InputError(problem, expected="a path, YAML text, or one of: " + ", ".join(bundled()))
+    elif isinstance(what, Iterable) and not isinstance(what, bytes):
+        for one in what:
+            yield from _sources(one, skipped, budget)
+    else:
+        expected = "a path, a bundled set's name, YAML text, or a list of these"
+        raise InputError(f"cannot load {shown(what)}", expected=expected)
 
 
 def _looks_like_text(text: str) -> bool:
@@ -177,53 +152,37 @@ def text_of(raw: bytes, label: str) -> str:
         raise InputError("is not text", expected="YAML or JSON in UTF-8", file=label, line=line) from None
 
 
-# --- one document to one object --------------------------------------------------------------------------------------
-
-
 def _object(document: Document, strict: bool, skipped: list[str]) -> Object | None:
     raw, origin = document.value, document.origin
     if raw is None:
         return None
-    if not isinstance(raw, dict) or "kind" not in raw or "apiVersion" not in raw:
-        if not strict:
-            skipped.append(f"{printable(origin.file)}:{origin.line}: no manifest (no kind and apiVersion)")
-            return None
-        if not isinstance(raw, dict):
-            raise InputError(
-                f"is no Kubernetes object but {shown(raw)}",
-                expected="a mapping with apiVersion and kind",
-                file=origin.file,
-                line=origin.line,
-            )
-        missing = "kind" if "kind" not in raw else "apiVersion"
-        raise InputError(
-            "is missing",
-            expected="every object names its apiVersion and kind",
-            file=origin.file,
-            line=origin.line,
-            field=missing,
-        )
+    missing = [name for name in ("kind", "apiVersion") if not isinstance(raw, dict) or name not in raw]
+    if missing and not strict:
+        skipped.append(f"{printable(origin.place)}: no manifest (no kind and apiVersion)")
+        return None
+    if not isinstance(raw, dict):
+        problem, expected = f"is no Kubernetes object but {shown(raw)}", "a mapping with apiVersion and kind"
+        raise InputError(problem, expected=expected, file=origin.file, line=origin.line)
+    if missing:
+        expected = "every object names its apiVersion and kind"
+        raise InputError("is missing", expected=expected, file=origin.file, line=origin.line, field=missing[0])
     return decode_mapping(raw, document)
 
 
 def decode_mapping(raw: dict, document: Document) -> Object:
     """The object that `raw` describes; a complaint names the line in `document`."""
-    origin = document.origin
     try:
         return _decoded(raw, document)
     except Invalid as error:
-        raise InputError(
-            f"{error.problem} (in {_who(raw)})",
-            expected=RENDER if "{{" in error.problem else error.expected,
-            file=origin.file,
-            line=origin.line_of(error.path),
-            field=dotted(error.path),
-        ) from None
+        expected = RENDER if "{{" in error.problem else error.expected
+        line, problem = document.origin.line_of(error.path), f"{error.problem} (in {_who(raw)})"
+        file, field = document.origin.file, dotted(error.path)
+        raise InputError(problem, expected=expected, file=file, line=line, field=field) from None
 
 
 def _who(raw: dict) -> str:
-    metadata = raw.get("metadata")
-    name = metadata.get("name", "without a name") if isinstance(metadata, dict) else "without a name"
+    metadata = raw["metadata"] if isinstance(raw.get("metadata"), dict) else {}
+    name = metadata.get("name", "without a name")
     return f"{shown(raw['kind'], 40).strip(chr(34))} {shown(name).strip(chr(34))}"
 
 
@@ -249,38 +208,27 @@ def _decoded(raw: dict, document: Document) -> Object:
         near = difflib.get_close_matches(kind, [*CLOSED[group], *(k for g, k in KINDS if g == group)], 1)
         raise Invalid(f"{shown(api)} has no kind {shown(kind)}", near[0] if near else "a kind it serves", ("kind",))
     found = decoder(cls)(raw)
-    _complete(found, raw, document)
-    return found
-
-
-def _complete(found: Object, raw: dict, document: Document) -> None:
-    """Fill in what decoding cannot know. The object is new here, so nobody has seen it unfinished."""
-    metadata = found.metadata
-    if found.kind == "KubeProxyConfiguration" and not metadata.name:
-        object.__setattr__(metadata, "name", "kube-proxy")  # a configuration file has no metadata
-    if not metadata.name:
+    name = found.metadata.name or ("kube-proxy" if kind == "KubeProxyConfiguration" else "")  # a file without metadata
+    namespace = found.metadata.namespace or ("" if kind in CLUSTER_SCOPED else "default")
+    if not name:
         raise Invalid("is missing", "every object has a name", ("metadata", "name"))
-    for name in (metadata.name, metadata.namespace):
-        if len(name) > 253 or not name.isprintable() or "/" in name or " " in name:
-            raise Invalid(f"{shown(name)} is not a name", "lower-case letters, digits, - and .", ("metadata", "name"))
-    if not isinstance(found, Other):
-        _check_name(found)
-    if not metadata.namespace and found.kind not in CLUSTER_SCOPED:
-        object.__setattr__(metadata, "namespace", "default")
-    object.__setattr__(found, "raw", raw)
-    object.__setattr__(found, "origin", document.origin)
+    for text in (name, namespace):
+        if len(text) > 253 or not text.isprintable() or "/" in text or " " in text:
+            raise Invalid(f"{shown(text)} is not a name", "lower-case letters, digits, - and .", ("metadata", "name"))
+    metadata = replace(found.metadata, name=name, namespace=namespace)
+    if cls is not Other:
+        _check_name(kind, metadata)
+    return replace(found, metadata=metadata, raw=raw, origin=document.origin)
 
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
-def _check_name(found: Object) -> None:
-    name = found.metadata.name
-    if not _SUBDOMAIN.fullmatch(name) or (found.kind in ("Service", "Namespace") and ("." in name or len(name) > 63)):
+def _check_name(kind: str, metadata: ObjectMeta) -> None:
+    name, label = metadata.name, kind in ("Service", "Namespace")
+    if not re.fullmatch(SUBDOMAIN, name) or (label and ("." in name or len(name) > 63)):
         raise Invalid(f"{shown(name)} is not a valid name", "lower-case letters, digits and -", ("metadata", "name"))
-    for key, text in found.metadata.labels.items():
+    for key, text in metadata.labels.items():
         if len(text) > 63 or not _LABEL_VALUE.fullmatch(text):
-            raise Invalid(
-                f"{shown(text)} is not a label value", "at most 63 letters, digits, - _ .", ("metadata", "labels", key)
-            )
+            expected = "at most 63 letters, digits, - _ ."
+            raise Invalid(f"{shown(text)} is not a label value", expected, ("metadata", "labels", key))

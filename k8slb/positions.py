@@ -4,12 +4,13 @@ No position is stored while reading: an `Origin` knows where an object's text be
 a message needs the line of a field.
 """
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+from operator import attrgetter
 
 import yaml
 
@@ -35,14 +36,11 @@ class Origin:
     line: int = 1
     column: int = 0
 
-    @property
-    def file(self) -> str:
-        return self.source.file
+    file = property(attrgetter("source.file"))
+    place = property(lambda self: f"{self.file}:{self.line}")
 
     def line_of(self, path: Path) -> int:
         """The line of the field at `path`, or of the deepest part of it that exists."""
-        if not self.source.text:
-            return self.line
         try:
             if self.source.json:
                 return self._json_line(path)
@@ -67,32 +65,29 @@ UNKNOWN = Origin(Source("", ""))
 class Item(Origin):
     """An item of a List: its position is found in the whole list's text, once, when asked for."""
 
-    whole: Origin = None  # type: ignore[assignment]
-    path: Path = ()
+    whole: Origin = UNKNOWN
+    index: int = 0
 
     def line_of(self, path: Path) -> int:
-        return _index(self.whole)[self.path[-1]].line_of(path)
+        return _items(self.whole)[self.index].line_of(path)
 
 
-_indexes: dict[int, tuple[Origin, list[Origin]]] = {}
-
-
-def _index(whole: Origin) -> list[Origin]:
+@lru_cache(maxsize=1)
+def _items(whole: Origin) -> list[Origin]:
     """Where each item of a List begins. One pass over the text, kept for the last list asked about."""
-    if id(whole) in _indexes:
-        return _indexes[id(whole)][1]
-    source = whole.source
-    if source.json:
-        start = next(value for key, value in json_members(source.text, whole.start) if key == "items")
-        starts, line, last = [], whole.line, whole.start
-        for _, at in json_members(source.text, start):
-            line, last = line + source.text.count("\n", last, at), at
-            starts.append(Origin(source, at, at, line))
-    else:
-        starts = _yaml_items(whole)
-    _indexes.clear()
-    _indexes[id(whole)] = (whole, starts)
-    return starts
+    source, text = whole.source, whole.source.text
+    if not source.json:
+        walked = _walk(" " * whole.column + text[whole.start : whole.end])
+        marks = [mark for at, mark in walked if len(at) == 2 and at[0] == "items"]
+        starts = [whole.start + mark.index - whole.column for mark in marks]
+        spans = zip(starts, [*starts[1:], whole.end], marks, strict=True)
+        return [Origin(source, start, end, whole.line + mark.line, mark.column) for start, end, mark in spans]
+    start = next(value for key, value in json_members(text, whole.start) if key == "items")
+    found, line, last = [], whole.line, whole.start
+    for _, at in json_members(text, start):
+        line, last = line + text.count("\n", last, at), at
+        found.append(Origin(source, at, at, line))
+    return found
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -104,9 +99,10 @@ def json_members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
     decoder, opening = json.JSONDecoder(), text[at]
     if opening not in "{[":
         return
-    index, at = 0, _SPACE.match(text, at + 1).end()
-    while text[at] not in "}]":
-        key: str | int = index
+    at = _SPACE.match(text, at + 1).end()
+    for key in count():
+        if text[at] in "}]":
+            return
         if opening == "{":
             key, at = decoder.raw_decode(text, at)
             at = _SPACE.match(text, _SPACE.match(text, at).end() + 1).end()
@@ -115,56 +111,35 @@ def json_members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
         at = _SPACE.match(text, at).end()
         if text[at] == ",":
             at = _SPACE.match(text, at + 1).end()
-        index += 1
 
 
-def _walk(text: str) -> Iterator[tuple[list[str | int], int, int, int]]:
-    """(path, line from 0, offset, column) of every value in the first document of `text`, in order."""
-    loader, path, expecting_key = yaml.CSafeLoader(text), [], []
-    for event in iter(loader.get_event, None):
-        kind = type(event)
-        if kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
-            expecting_key.pop()
-            path.pop()
-            if not expecting_key:
-                return
-        elif kind in (yaml.ScalarEvent, yaml.AliasEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent):
-            mark, is_key = event.start_mark, bool(expecting_key) and expecting_key[-1] is True
+def _walk(text: str) -> Iterator[tuple[list[str | int | None], yaml.Mark]]:
+    """(path, where) of every key and value in the first document of `text`, in order; a key has its value's path."""
+    path: list[str | int | None] = []  # a step into each open collection; None where a key comes next
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        is_key = isinstance(event, yaml.NodeEvent) and bool(path) and path[-1] is None
+        if isinstance(event, yaml.NodeEvent):
             if is_key:
                 path[-1] = getattr(event, "value", "")
-                expecting_key[-1] = False
-            elif expecting_key:
-                if isinstance(path[-1], int):
-                    path[-1] += 1
-                else:
-                    expecting_key[-1] = True
-            yield path, mark.line, mark.index, mark.column
-            if kind is yaml.MappingStartEvent:
-                path.append("")
-                expecting_key.append(True)
-            elif kind is yaml.SequenceStartEvent:
-                path.append(-1)
-                expecting_key.append(None)
-            elif not expecting_key:
-                return
+            elif path and isinstance(path[-1], int):
+                path[-1] += 1
+            yield path, event.start_mark
+        elif isinstance(event, yaml.CollectionEndEvent):
+            path.pop()
+        elif isinstance(event, yaml.DocumentEndEvent):
+            return
+        if isinstance(event, yaml.CollectionStartEvent):
+            path.append(None if isinstance(event, yaml.MappingStartEvent) else -1)
+        elif path and isinstance(path[-1], str) and not is_key:
+            path[-1] = None  # this key has its value
 
 
 def _yaml_line(text: str, path: Path) -> int:
     """Line (from 0) in `text` of `path` or of its deepest part that exists; a field's line is its key's."""
-    best, depth, wanted = 0, 0, list(path)
-    for at, line, _, _ in _walk(text):
-        if len(at) > depth and at[: depth + 1] == wanted[: depth + 1]:
-            best, depth = line, depth + 1
-            if depth == len(wanted):
-                break
+    best, depth = 0, 0
+    for at, mark in _walk(text):
+        if depth == len(path):
+            break
+        if at[: depth + 1] == [*path[: depth + 1]]:
+            best, depth = mark.line, depth + 1
     return best
-
-
-def _yaml_items(whole: Origin) -> list[Origin]:
-    source = whole.source
-    text, starts = " " * whole.column + source.text[whole.start : whole.end], []
-    for at, line, offset, column in _walk(text):
-        if len(at) == 2 and at[0] == "items" and len(starts) == at[1]:
-            starts.append((whole.start + offset - whole.column, whole.line + line, column))
-    ends: Sequence[int] = [start for start, _, _ in starts[1:]] + [whole.end]
-    return [Origin(source, start, end, line, column) for (start, line, column), end in zip(starts, ends, strict=True)]

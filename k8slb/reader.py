@@ -4,8 +4,6 @@ Values come from libyaml's event stream (PyYAML's C parser) or the standard libr
 executed, and depth and the size of what aliases stand for are bounded while reading.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -32,26 +30,21 @@ class Document:
 
 def read(source: Source) -> Iterator[Document]:
     """Every document of `source`; InputError with file and line where it is not YAML or JSON."""
-    head = source.text.lstrip("﻿ \t\r\n")[:1]
-    if head in ("{", "["):
-        decoded = _read_json(source)
-        if decoded is not None:
-            yield decoded
-            return
-    yield from _Reader(source).documents()
+    start = len(source.text) - len(source.text.lstrip("\ufeff \t\r\n"))
+    document = _read_json(source, start) if source.text.startswith(("{", "["), start) else None
+    if document:
+        yield document
+    else:
+        yield from _Reader(source).documents()
 
 
-# --- JSON ------------------------------------------------------------------------------------------------------------
-
-
-def _read_json(source: Source) -> Document | None:
-    start = len(source.text) - len(source.text.lstrip("﻿ \t\r\n"))
+def _read_json(source: Source, start: int) -> Document | None:
     try:
         value = json.loads(source.text[start:], object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        value = None
-    if value is None or _deeper_than(value, MAX_DEPTH):
         return None  # flow-style YAML, or several JSON documents: the YAML reader takes it, or names what is wrong
+    if _deeper_than(value, MAX_DEPTH):
+        return None
     json_source = Source(source.file, source.text, json=True)
     return Document(value, Origin(json_source, start, len(source.text), source.text.count("\n", 0, start) + 1))
 
@@ -82,16 +75,11 @@ def items_of(document: Document) -> list[Document]:
     if items is None:
         return []
     if not isinstance(items, list):
-        raise InputError(
-            f"must be a list, not {shown(items)}", file=origin.file, line=origin.line_of(("items",)), field="items"
-        )
-    return [
-        Document(item, Item(origin.source, line=origin.line, whole=origin, path=("items", i)))
-        for i, item in enumerate(items)
-    ]
+        line = origin.line_of(("items",))
+        raise InputError(f"must be a list, not {shown(items)}", file=origin.file, line=line, field="items")
+    place = {"source": origin.source, "line": origin.line, "whole": origin}
+    return [Document(item, Item(**place, index=i)) for i, item in enumerate(items)]
 
-
-# --- YAML ------------------------------------------------------------------------------------------------------------
 
 # YAML 1.1 as sigs.k8s.io/yaml (kubectl, the API server) resolves a plain scalar
 _WORDS: dict[str, Any] = {"": None, "~": None} | {w: None for w in ("null", "Null", "NULL")}
@@ -99,8 +87,7 @@ _WORDS |= {w: True for w in ("true", "True", "TRUE", "yes", "Yes", "YES", "on", 
 _WORDS |= {w: False for w in ("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N")}
 RENDER = "plain YAML: render it first: helm template"
 _NO_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\U0010ffff]")  # YAML 1.1's printable characters
-_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)$")
-_BASED = re.compile(r"[-+]?0(b[01_]+|x[0-9a-fA-F_]+|o?[0-7_]+)$")
+_INT = re.compile(r"[-+]?(0_*|[1-9][0-9_]*|0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0o?_*[0-7][0-7_]*)$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _SPECIAL = {".nan": float("nan")} | {s + ".inf": float(s + "inf") for s in ("", "+", "-")}
 
@@ -112,13 +99,7 @@ def resolve(text: str) -> Any:
     if text[0] not in "+-.0123456789":
         return text
     if _INT.match(text) and len(text) < 400:
-        return int(text.replace("_", ""))
-    if _BASED.match(text) and len(text) < 400:
-        digits = text.lower().replace("_", "").replace("0o", "0")
-        sign = -1 if digits.startswith("-") else 1
-        digits = digits.lstrip("+-")
-        base = {"b": 2, "x": 16}.get(digits[1:2], 8)
-        return sign * int(digits[2:] if base != 8 else digits, base)
+        return int(re.sub(r"^([-+]?0)(?=[0-7])", r"\1o", text.replace("_", "")), 0)  # 017 is 0o17
     if _FLOAT.match(text):
         return float(text) if isfinite(float(text)) else text  # Go's parser refuses 123e4567: it stays text
     return _SPECIAL.get(text.lower(), text)
@@ -132,24 +113,19 @@ class _Reader:
         self.known: dict[str, Any] = {}  # plain scalars repeat a lot: true, TCP, node-a
 
     def documents(self) -> Iterator[Document]:
-        begin = None
         try:
             self.parser = yaml.CSafeLoader(self.source.text)
             event = self.parser.get_event
             while not isinstance(current := event(), yaml.StreamEndEvent):
                 if isinstance(current, yaml.DocumentStartEvent):
                     first = event()
-                    begin = first.start_mark
-                    value = self._value(first)
-                    end = event().start_mark
-                    origin = Origin(self.source, begin.index, end.index, begin.line + 1, begin.column)
-                    yield Document(value, origin)
+                    begin, value, end = first.start_mark, self._value(first), event().start_mark
+                    yield Document(value, Origin(self.source, begin.index, end.index, begin.line + 1, begin.column))
         except yaml.MarkedYAMLError as error:
             raise self._fail(error.problem_mark or error.context_mark, f"not YAML: {error.problem}") from None
         except (yaml.reader.ReaderError, UnicodeEncodeError):
-            begun = _NO_TEXT.split(self.source.text, 1)[0]
+            line = _NO_TEXT.split(self.source.text, 1)[0].count("\n") + 1
             problem = "holds a character that is not text, such as NUL"
-            line = begun.count("\n") + 1
             raise InputError(problem, expected="YAML or JSON", file=self.source.file, line=line) from None
 
     def _fail(self, mark: Any, problem: str, expected: str = "") -> InputError:
@@ -203,9 +179,8 @@ class _Reader:
                 nodes += size
                 aliased += size
                 if aliased > MAX_ALIASED:
-                    raise self._fail(
-                        event.start_mark, "the aliases expand to too much", f"at most {MAX_ALIASED:,} values"
-                    )
+                    most = f"at most {MAX_ALIASED:,} values"
+                    raise self._fail(event.start_mark, "the aliases expand to too much", most)
             else:  # the end of a mapping or list
                 value = into
                 if type(value) is dict and "<<" in value:

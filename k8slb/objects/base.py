@@ -3,53 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from operator import attrgetter
+from typing import Any, dataclass_transform
 
 from ..positions import UNKNOWN, Origin
 from .decode import Strings
 
-value = dataclass(frozen=True, slots=True)
+# (API group, kind) -> (the versions that an API server of 1.36 serves, best first; the type that reads it)
+KINDS: dict[tuple[str, str], tuple[str, type[Object]]] = {}
+CLUSTER_SCOPED: set[str] = set()
 
 
-@value
-class OwnerReference:
+@dataclass_transform(frozen_default=True)
+class Value:
+    """Whoever inherits is a frozen dataclass."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+
+class Reference(Value):
     kind: str = ""
     name: str = ""
 
 
-@value
-class ObjectMeta:
+class ObjectMeta(Value):
     name: str = ""
     namespace: str = ""
     labels: Strings = field(default_factory=dict)
     annotations: Strings = field(default_factory=dict)
     creationTimestamp: str = ""
     deletionTimestamp: str = ""
-    ownerReferences: tuple[OwnerReference, ...] = ()
+    ownerReferences: tuple[Reference, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Object:
-    """What every object has. `raw` is the mapping as read, `origin` where it stands ("" for an assumed object)."""
+class Object(Value):
+    """What every object has. `raw` is the mapping as read, `origin` where it stands ("" for an assumed object).
 
+    A kind says where the API server has it: ``class Node(Object, group="", namespaced=False)``.
+    """
+
+    _: KW_ONLY
     apiVersion: str = ""
     kind: str = ""
-    metadata: ObjectMeta = field(default_factory=ObjectMeta)
+    metadata: ObjectMeta = ObjectMeta()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     origin: Origin = field(default=UNKNOWN, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        return self.metadata.name
+    def __init_subclass__(
+        cls, group: str | None = None, versions: str = "v1", kinds: tuple[str, ...] = (), namespaced: bool = True
+    ) -> None:
+        super().__init_subclass__()
+        for kind in kinds or (cls.__name__,) if group is not None else ():
+            KINDS[group, kind] = (versions, cls)
+            CLUSTER_SCOPED.update(() if namespaced else (kind,))
 
-    @property
-    def namespace(self) -> str:
-        return self.metadata.namespace
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return (self.kind, self.metadata.namespace, self.metadata.name)
+    name = property(attrgetter("metadata.name"))
+    namespace = property(attrgetter("metadata.namespace"))
+    key = property(attrgetter("kind", "metadata.namespace", "metadata.name"))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
@@ -59,20 +71,14 @@ class Object:
         return (self.origin.file, self.origin.line_of(path)) if self.origin.file else ("", None)
 
 
-object_ = dataclass(frozen=True, slots=True, kw_only=True)
-
-
-@value
-class Condition:
+class Condition(Value):
     type: str = ""
     status: str = ""
 
 
-@object_
-class Secret(Object):
+class Secret(Object, group=""):
     type: str = "Opaque"
 
 
-@object_
 class Other(Object):
     """Any other kind: kept as read, so that nothing is lost; the model does not look inside."""

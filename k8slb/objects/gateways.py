@@ -1,53 +1,45 @@
 """The Gateway API's routing objects (v1, release 1.6) and the autoscaler's: read and checked, not walked through."""
 
-from __future__ import annotations
-
-from dataclasses import field
 from typing import Literal
 
-from .base import Object, object_, value
+from .base import Object, Value
 from .decode import Count, Host, Label, Name, Port
 
+GROUP, SERVED = "gateway.networking.k8s.io", "v1 v1beta1"
 
-@value
-class GatewayClassSpec:
+
+class GatewayClassSpec(Value):
     controllerName: str
 
 
-@object_
-class GatewayClass(Object):
+class GatewayClass(Object, group=GROUP, versions=SERVED, namespaced=False):
     spec: GatewayClassSpec
 
 
-@value
-class Listener:
+class Listener(Value):
     name: str
     port: Port
     protocol: str
     hostname: Host = ""
 
 
-@value
-class GatewaySpec:
+class GatewaySpec(Value):
     gatewayClassName: Name
     listeners: tuple[Listener, ...] = ()
 
 
-@object_
-class Gateway(Object):
+class Gateway(Object, group=GROUP, versions=SERVED):
     spec: GatewaySpec
 
 
-@value
-class ParentReference:
+class ParentReference(Value):
     name: Name
     namespace: Label = ""
     sectionName: str = ""
     port: Port | None = None
 
 
-@value
-class BackendRef:
+class BackendRef(Value):
     name: str
     namespace: Label = ""
     kind: str = "Service"
@@ -55,66 +47,55 @@ class BackendRef:
     weight: Count = 1
 
 
-@value
-class HTTPPathMatch:
+class HTTPPathMatch(Value):
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
     value: str = "/"
 
 
-@value
-class HTTPRouteMatch:
+class HTTPRouteMatch(Value):
     path: HTTPPathMatch = HTTPPathMatch()
 
 
-@value
-class HTTPRouteRule:
+class HTTPRouteRule(Value):
     matches: tuple[HTTPRouteMatch, ...] = ()
     backendRefs: tuple[BackendRef, ...] = ()
 
 
-@value
-class HTTPRouteSpec:
+class HTTPRouteSpec(Value):
     parentRefs: tuple[ParentReference, ...] = ()
     hostnames: tuple[Host, ...] = ()
     rules: tuple[HTTPRouteRule, ...] = ()
 
 
-@object_
-class HTTPRoute(Object):
+class HTTPRoute(Object, group=GROUP, versions=SERVED):
     spec: HTTPRouteSpec
 
 
-@value
-class GrantTo:
+class GrantTo(Value):
     kind: str
     group: str = ""
     name: str = ""
 
 
-@value
-class ReferenceGrantSpec:
+class ReferenceGrantSpec(Value):
     # "from" is a keyword in Python, so the field that holds it is read from the raw mapping
     to: tuple[GrantTo, ...] = ()
 
 
-@object_
-class ReferenceGrant(Object):
-    spec: ReferenceGrantSpec = field(default_factory=ReferenceGrantSpec)
+class ReferenceGrant(Object, group=GROUP, versions=SERVED):
+    spec: ReferenceGrantSpec = ReferenceGrantSpec()
 
 
-@value
-class ScaleTarget:
+class ScaleTarget(Value):
     kind: str
     name: str
 
 
-@value
-class AutoscalerSpec:
+class AutoscalerSpec(Value):
     scaleTargetRef: ScaleTarget
     maxReplicas: Count
     minReplicas: Count = 1
 
 
-@object_
-class HorizontalPodAutoscaler(Object):
+class HorizontalPodAutoscaler(Object, group="autoscaling", versions="v2 v1"):
     spec: AutoscalerSpec

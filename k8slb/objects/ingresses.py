@@ -1,18 +1,14 @@
 """Ingresses and their classes."""
 
-from __future__ import annotations
-
-from dataclasses import field
 from typing import Literal
 
 from ..errors import shown
-from .base import Object, object_, value
+from .base import Object, Value
 from .decode import Host, Invalid, Label, Name, Port, PortName, Strings
 from .services import LoadBalancedStatus
 
 
-@value
-class BackendPort:
+class BackendPort(Value):
     name: PortName = ""
     number: Port | None = None
 
@@ -25,14 +21,12 @@ class BackendPort:
         return self.number or self.name
 
 
-@value
-class BackendService:
+class BackendService(Value):
     name: Label
     port: BackendPort
 
 
-@value
-class IngressBackend:
+class IngressBackend(Value):
     service: BackendService | None = None
     resource: Strings | None = None
 
@@ -41,62 +35,56 @@ class IngressBackend:
             raise Invalid("needs exactly one of service and resource", "service: {name: ..., port: {number: 80}}")
 
 
-@value
-class HTTPIngressPath:
+class HTTPIngressPath(Value):
     pathType: Literal["Exact", "Prefix", "ImplementationSpecific"]
     backend: IngressBackend
     path: str = ""
 
     def check(self) -> None:
-        if self.pathType != "ImplementationSpecific" and not self.path.startswith("/"):
+        if self.pathType == "ImplementationSpecific":
+            return
+        if not self.path.startswith("/"):
             raise Invalid(f"{shown(self.path)} does not begin with /", "an absolute path", ("path",))
-        for bad in ("//", "/./", "/../", "%2f", "%2F") if self.pathType != "ImplementationSpecific" else ():
+        for bad in ("//", "/./", "/../", "%2f", "%2F"):
             if bad in self.path:
                 raise Invalid(f"{shown(self.path)} holds {bad}", "a path without it", ("path",))
 
 
-@value
-class HTTPIngressRule:
+class HTTPIngressRule(Value):
     paths: tuple[HTTPIngressPath, ...]
 
 
-@value
-class IngressRule:
+class IngressRule(Value):
     host: Host = ""
     http: HTTPIngressRule | None = None
 
 
-@value
-class IngressTLS:
+class IngressTLS(Value):
     hosts: tuple[Host, ...] = ()
     secretName: str = ""
 
 
-@value
-class IngressSpec:
+class IngressSpec(Value):
     ingressClassName: Name | None = None
     defaultBackend: IngressBackend | None = None
     rules: tuple[IngressRule, ...] = ()
     tls: tuple[IngressTLS, ...] = ()
 
-
-@object_
-class Ingress(Object):
-    spec: IngressSpec
-    status: LoadBalancedStatus = field(default_factory=LoadBalancedStatus)
-
     def check(self) -> None:
-        if not self.spec.rules and not self.spec.defaultBackend:
-            raise Invalid("has neither rules nor defaultBackend", "one of them", ("spec",))
+        if not self.rules and not self.defaultBackend:
+            raise Invalid("has neither rules nor defaultBackend", "one of them")
 
 
-@value
-class IngressClassSpec:
+class Ingress(Object, group="networking.k8s.io"):
+    spec: IngressSpec
+    status: LoadBalancedStatus = LoadBalancedStatus()
+
+
+class IngressClassSpec(Value):
     controller: str = ""
 
 
-@object_
-class IngressClass(Object):
+class IngressClass(Object, group="networking.k8s.io", namespaced=False):
     spec: IngressClassSpec = IngressClassSpec()
 
     @property

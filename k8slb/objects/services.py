@@ -1,32 +1,16 @@
 """Services, their EndpointSlices, and kube-proxy's configuration."""
 
-from __future__ import annotations
-
 from dataclasses import field
+from operator import attrgetter
 from typing import Annotated, Literal
 
 from ..errors import shown
-from .base import Object, object_, value
-from .decode import (
-    CIDR,
-    Address,
-    CIDRs,
-    Invalid,
-    Label,
-    OptionalPort,
-    Policy,
-    Port,
-    PortName,
-    Protocol,
-    SourceRange,
-    Strings,
-    address_check,
-    within,
-)
+from . import decode
+from .base import Object, Reference, Value
+from .decode import Address, Invalid, Label, OptionalPort, Policy, Port, PortName, Protocol, Strings, address_check
 
 
-@value
-class ServicePort:
+class ServicePort(Value):
     port: Port
     name: Label = ""
     protocol: Protocol = "TCP"
@@ -38,18 +22,15 @@ class ServicePort:
         return self.targetPort or self.port
 
 
-@value
-class ClientIPConfig:
-    timeoutSeconds: Annotated[int, within(1, 86400)] = 10800
+class ClientIPConfig(Value):
+    timeoutSeconds: Annotated[int, decode.within(1, 86400)] = 10800
 
 
-@value
-class SessionAffinityConfig:
-    clientIP: ClientIPConfig = field(default_factory=ClientIPConfig)
+class SessionAffinityConfig(Value):
+    clientIP: ClientIPConfig = ClientIPConfig()
 
 
-@value
-class ServiceSpec:
+class ServiceSpec(Value):
     ports: tuple[ServicePort, ...] = ()
     selector: Strings = field(default_factory=dict)
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
@@ -60,125 +41,105 @@ class ServiceSpec:
     externalTrafficPolicy: Policy = "Cluster"
     trafficDistribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
     sessionAffinity: Literal["None", "ClientIP"] = "None"
-    sessionAffinityConfig: SessionAffinityConfig = field(default_factory=SessionAffinityConfig)
-    loadBalancerSourceRanges: tuple[SourceRange, ...] = ()
+    sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()
+    loadBalancerSourceRanges: tuple[decode.SourceRange, ...] = ()
     loadBalancerIP: Address = ""
+    loadBalancerClass: str = ""
     allocateLoadBalancerNodePorts: bool = True
     healthCheckNodePort: int = 0
     publishNotReadyAddresses: bool = False
 
-
-@value
-class LoadBalancerIngress:
-    ip: Address = ""
-    hostname: str = ""
-    ipMode: Literal["VIP", "Proxy"] = "VIP"
-
-
-@value
-class LoadBalancerStatus:
-    ingress: tuple[LoadBalancerIngress, ...] = ()
-
-
-@value
-class LoadBalancedStatus:
-    loadBalancer: LoadBalancerStatus = field(default_factory=LoadBalancerStatus)
-
-
-@object_
-class Service(Object):
-    spec: ServiceSpec
-    status: LoadBalancedStatus = field(default_factory=LoadBalancedStatus)
-
     @property
     def headless(self) -> bool:
-        return self.spec.clusterIP == "None"
+        return self.clusterIP == "None"
 
     @property
     def external(self) -> bool:
-        return self.spec.type in ("NodePort", "LoadBalancer")
-
-    def port_of(self, wanted: int | str) -> ServicePort | None:
-        """The port an Ingress or a URL means, by number or by name."""
-        return next((p for p in self.spec.ports if wanted in (p.port, p.name)), None)
+        return self.type in ("NodePort", "LoadBalancer")
 
     def check(self) -> None:
-        spec, ports = self.spec, self.spec.ports
-        if spec.clusterIP not in ("", "None"):
-            try:
-                address_check(spec.clusterIP)
-            except Invalid as error:
-                raise Invalid(error.problem, 'an IP address, "None" or nothing', ("spec", "clusterIP")) from None
-        if not ports and spec.type != "ExternalName" and not self.headless:
-            raise Invalid("is missing", "at least one port", ("spec", "ports"))
-        if spec.type == "ExternalName" and not spec.externalName:
-            raise Invalid(
-                "is missing", "the DNS name that a Service of type ExternalName stands for", ("spec", "externalName")
-            )
+        if self.clusterIP and not self.headless:
+            address_check(self.clusterIP, 'an IP address, "None" or nothing', ("clusterIP",))
+        if not self.ports and self.type != "ExternalName" and not self.headless:
+            raise Invalid("is missing", "at least one port", ("ports",))
+        if self.type == "ExternalName" and not self.externalName:
+            expected = "the DNS name that a Service of type ExternalName stands for"
+            raise Invalid("is missing", expected, ("externalName",))
         if self.headless and self.external:
-            raise Invalid(f'"None" does not go with type {spec.type}', "an address or nothing", ("spec", "clusterIP"))
-        if spec.externalTrafficPolicy == "Local" and not (self.external or spec.externalIPs):
-            raise Invalid(
-                "may only be Local for type NodePort or LoadBalancer",
-                "Cluster or nothing",
-                ("spec", "externalTrafficPolicy"),
-            )
+            raise Invalid(f'"None" does not go with type {self.type}', "an address or nothing", ("clusterIP",))
+        if self.externalTrafficPolicy == "Local" and not (self.external or self.externalIPs):
+            problem = "may only be Local for type NodePort or LoadBalancer"
+            raise Invalid(problem, "Cluster or nothing", ("externalTrafficPolicy",))
         seen: set[object] = set()
-        for i, port in enumerate(ports):
-            at = ("spec", "ports", i)
-            if len(ports) > 1 and not port.name:
+        for i, port in enumerate(self.ports):
+            at = ("ports", i)
+            if len(self.ports) > 1 and not port.name:
                 raise Invalid("is missing", "a name for every port where there are several", (*at, "name"))
             for what, mark in (("name", port.name), ("port", (port.port, port.protocol))):
                 if (what, mark) in seen and mark:
                     raise Invalid(f"stands twice in this Service: {shown(str(mark))}", "each once", (*at, what))
                 seen.add((what, mark))
             if port.nodePort and not self.external:
-                raise Invalid(f"does not go with type {spec.type}", "type NodePort or LoadBalancer", (*at, "nodePort"))
+                raise Invalid(f"does not go with type {self.type}", "type NodePort or LoadBalancer", (*at, "nodePort"))
 
 
-@value
-class EndpointConditions:
+class LoadBalancerIngress(Value):
+    ip: Address = ""
+    hostname: str = ""
+    ipMode: Literal["VIP", "Proxy"] = "VIP"
+
+
+class LoadBalancerStatus(Value):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class LoadBalancedStatus(Value):
+    loadBalancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(Object, group=""):
+    spec: ServiceSpec
+    status: LoadBalancedStatus = LoadBalancedStatus()
+
+    headless = property(attrgetter("spec.headless"))
+    external = property(attrgetter("spec.external"))
+
+    def port_of(self, wanted: int | str) -> ServicePort | None:
+        """The port an Ingress or a URL means, by number or by name."""
+        return next((p for p in self.spec.ports if wanted in (p.port, p.name)), None)
+
+
+class EndpointConditions(Value):
     ready: bool | None = None
     serving: bool | None = None
     terminating: bool | None = None
 
 
-@value
-class Named:
+class Named(Value):
     name: str = ""
 
 
-@value
-class EndpointHints:
+class EndpointHints(Value):
     forZones: tuple[Named, ...] = ()
     forNodes: tuple[Named, ...] = ()
 
 
-@value
-class TargetRef:
-    kind: str = ""
-    name: str = ""
-
-
-@value
-class SliceEndpoint:
+class SliceEndpoint(Value):
     addresses: tuple[str, ...]
     conditions: EndpointConditions = EndpointConditions()
     nodeName: str = ""
     zone: str = ""
     hints: EndpointHints = EndpointHints()
-    targetRef: TargetRef = TargetRef()
+    targetRef: Reference = Reference()
 
 
-@value
-class EndpointPort:
+class EndpointPort(Value):
     port: Port | None = None
     name: str = ""
     protocol: Protocol = "TCP"
 
 
-@object_
-class EndpointSlice(Object):
+class EndpointSlice(Object, group="discovery.k8s.io"):
     addressType: Literal["IPv4", "IPv6", "FQDN"]
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
@@ -192,31 +153,34 @@ class EndpointSlice(Object):
             if not endpoint.addresses:
                 raise Invalid("is empty", "at least one address", ("endpoints", i, "addresses"))
             for j, address in enumerate(endpoint.addresses if self.addressType != "FQDN" else ()):
-                try:
-                    address_check(address)
-                except Invalid as error:
-                    raise Invalid(error.problem, error.expected, ("endpoints", i, "addresses", j)) from None
+                address_check(address, path=("endpoints", i, "addresses", j))
 
 
-@value
-class ServiceCIDRSpec:
-    cidrs: tuple[CIDR, ...] = ()
+class ServiceCIDRSpec(Value):
+    cidrs: tuple[decode.CIDR, ...] = ()
 
 
-@object_
-class ServiceCIDR(Object):
+class ServiceCIDR(Object, group="networking.k8s.io", namespaced=False):
     spec: ServiceCIDRSpec
 
 
-@value
-class ProxyIPVS:
+class ProxyMasquerade(Value):
+    """What the sections iptables and nftables say; IPVS reads that of iptables."""
+
+    masqueradeAll: bool = False
+    masqueradeBit: Annotated[int, decode.within(0, 31)] = 14
+    localhostNodePorts: bool = True  # of iptables only
+
+
+class ProxyIPVS(Value):
     scheduler: str = ""
 
 
-@object_
-class KubeProxyConfiguration(Object):
+class KubeProxyConfiguration(Object, group="kubeproxy.config.k8s.io", versions="v1alpha1", namespaced=False):
     mode: Literal["", "iptables", "ipvs", "nftables"] = ""
-    clusterCIDR: CIDRs = ""
+    clusterCIDR: decode.CIDRs = ""
     detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
+    iptables: ProxyMasquerade = ProxyMasquerade()
     ipvs: ProxyIPVS = ProxyIPVS()
+    nftables: ProxyMasquerade = ProxyMasquerade()
     nodePortAddresses: tuple[str, ...] = ()

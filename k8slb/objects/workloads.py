@@ -1,16 +1,13 @@
 """Nodes, pods, and what makes pods."""
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Literal
 
-from .base import Condition, Object, object_, value
+from .base import Condition, Object, ObjectMeta, Value
 from .decode import CIDR, Address, Count, Invalid, Label, OptionalPort, Port, PortName, Protocol, Strings, address_check
 
 
-@value
-class NodeAddress:
+class NodeAddress(Value):
     type: str = ""
     address: str = ""
 
@@ -19,28 +16,25 @@ class NodeAddress:
             address_check(self.address)
 
 
-@value
-class Taint:
+class Taint(Value):
     key: str = ""
     effect: str = ""
 
 
-@value
-class NodeSpec:
+class NodeSpec(Value):
     podCIDR: CIDR = ""
+    providerID: str = ""
     taints: tuple[Taint, ...] = ()
 
 
-@value
-class NodeStatus:
+class NodeStatus(Value):
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
 
-@object_
-class Node(Object):
-    spec: NodeSpec = field(default_factory=NodeSpec)
-    status: NodeStatus = field(default_factory=NodeStatus)
+class Node(Object, group="", namespaced=False):
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
 
     @property
     def address(self) -> str:
@@ -55,36 +49,30 @@ class Node(Object):
         return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
 
-@object_
-class Namespace(Object):
-    pass
+class Namespace(Object, group="", namespaced=False): ...
 
 
-@value
-class ContainerPort:
+class ContainerPort(Value):
     containerPort: Port
     name: PortName = ""
     protocol: Protocol = "TCP"
     hostPort: OptionalPort = 0
 
 
-@value
-class Container:
+class Container(Value):
     name: Label = ""
     image: str = ""
     args: tuple[str, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
 
 
-@value
-class Toleration:
+class Toleration(Value):
     key: str = ""
     operator: str = "Equal"
     effect: str = ""
 
 
-@value
-class PodSpec:
+class PodSpec(Value):
     containers: tuple[Container, ...] = ()
     nodeName: str = ""
     nodeSelector: Strings = field(default_factory=dict)
@@ -93,18 +81,20 @@ class PodSpec:
     hostname: str = ""
     subdomain: str = ""
 
+    @property
+    def ports(self) -> list[ContainerPort]:
+        return [p for c in self.containers for p in c.ports]
 
-@value
-class PodStatus:
+
+class PodStatus(Value):
     phase: str = ""
     podIP: Address = ""
     conditions: tuple[Condition, ...] = ()
 
 
-@object_
-class Pod(Object):
-    spec: PodSpec = field(default_factory=PodSpec)
-    status: PodStatus = field(default_factory=PodStatus)
+class Pod(Object, group=""):
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
 
     @property
     def terminating(self) -> bool:
@@ -122,72 +112,52 @@ class Pod(Object):
     @property
     def host_ports(self) -> set[int]:
         """The ports of its node that lead to the pod: all of its own on the host's network, else its hostPorts."""
-        ports = [p for c in self.spec.containers for p in c.ports]
+        ports = self.spec.ports
         return {p.containerPort for p in ports} if self.spec.hostNetwork else {p.hostPort for p in ports if p.hostPort}
 
     def port_named(self, name: str, protocol: str) -> int | None:
         """The container port that a targetPort's name means in this pod."""
-        ports = (p for c in self.spec.containers for p in c.ports)
-        return next((p.containerPort for p in ports if p.name == name and p.protocol == protocol), None)
+        return next((p.containerPort for p in self.spec.ports if p.name == name and p.protocol == protocol), None)
 
 
-@value
-class SelectorRequirement:
+class SelectorRequirement(Value):
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: tuple[str, ...] = ()
 
+    def holds(self, labels: Strings) -> bool:
+        found = labels.get(self.key) in self.values if self.operator.endswith("In") else self.key in labels
+        return found == (self.operator in ("In", "Exists"))
 
-@value
-class LabelSelector:
+
+class LabelSelector(Value):
     matchLabels: Strings = field(default_factory=dict)
     matchExpressions: tuple[SelectorRequirement, ...] = ()
 
     def matches(self, labels: Strings) -> bool:
-        return all(labels.get(k) == v for k, v in self.matchLabels.items()) and all(
-            {
-                "In": labels.get(r.key) in r.values,
-                "NotIn": labels.get(r.key) not in r.values,
-                "Exists": r.key in labels,
-                "DoesNotExist": r.key not in labels,
-            }[r.operator]
-            for r in self.matchExpressions
-        )
+        return self.matchLabels.items() <= labels.items() and all(r.holds(labels) for r in self.matchExpressions)
 
 
-@value
-class TemplateMeta:
-    labels: Strings = field(default_factory=dict)
-    annotations: Strings = field(default_factory=dict)
+class PodTemplate(Value):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
 
 
-@value
-class PodTemplate:
-    metadata: TemplateMeta = field(default_factory=TemplateMeta)
-    spec: PodSpec = field(default_factory=PodSpec)
-
-
-@value
-class WorkloadSpec:
+class WorkloadSpec(Value):
     selector: LabelSelector
     template: PodTemplate
     replicas: Count = 1
     serviceName: str = ""
 
+    def check(self) -> None:
+        if not (self.selector.matchLabels or self.selector.matchExpressions):
+            raise Invalid("is empty", "matchLabels that select the template's labels", ("selector",))
+        if not self.selector.matches(self.template.metadata.labels):
+            expected, path = f"labels that match {dict(self.selector.matchLabels)}", ("template", "metadata", "labels")
+            raise Invalid("does not select the pod template's labels", expected, path)
 
-@object_
-class Workload(Object):
-    """Deployment, ReplicaSet, StatefulSet or DaemonSet: what makes pods from a template."""
+
+class Workload(Object, group="apps", kinds=("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")):
+    """What makes pods from a template."""
 
     spec: WorkloadSpec
-
-    def check(self) -> None:
-        selector, labels = self.spec.selector, self.spec.template.metadata.labels
-        if not (selector.matchLabels or selector.matchExpressions):
-            raise Invalid("is empty", "matchLabels that select the template's labels", ("spec", "selector"))
-        if not selector.matches(labels):
-            raise Invalid(
-                "does not select the pod template's labels",
-                f"labels that match {dict(selector.matchLabels)}",
-                ("spec", "template", "metadata", "labels"),
-            )
