@@ -4,10 +4,13 @@ from importlib import import_module
 from typing import Any
 
 _ROOMS = {
+    "Lottery": "k8slb.show.cascade",
     "Predict": "k8slb.course.predictions",
+    "cascade": "k8slb.show.cascade",
     "check": "k8slb.course.checks",
     "controls": "k8slb.show.controls",
     "panel": "k8slb.show.panels",
+    "recording": "k8slb.real.recordings",
     "restore": "k8slb.course.progress",
     "save": "k8slb.course.progress",
 }

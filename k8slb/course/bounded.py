@@ -1,13 +1,12 @@
 """Run a learner's code for a bounded time, on any thread of any system."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import io
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 
@@ -21,14 +20,13 @@ def bounded(run: Callable[[], Any], seconds: float) -> Any:
     A thread, because a signal reaches the main thread only and a fork of a running kernel can hang. Python code is
     then ended from outside, also where it catches everything; what waits in C (sleep) is left behind, waiting.
     """
-    result: list[Any] = []
-    failure: list[BaseException] = []
+    outcome: Future = Future()
 
     def work() -> None:
         try:
-            result.append(run())
+            outcome.set_result(run())
         except BaseException as error:  # sys.exit() must not pass for an answer, nor end the lesson
-            failure.append(error)
+            outcome.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -40,9 +38,7 @@ def bounded(run: Callable[[], Any], seconds: float) -> Any:
             _stop(thread)
     if late:
         raise TimeoutError
-    if failure:
-        raise failure[0]
-    return result[0]
+    return outcome.result()
 
 
 def _stop(thread: threading.Thread) -> None:

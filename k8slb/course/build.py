@@ -1,9 +1,7 @@
-"""`make lessons`: write the exercises into every stored notebook, execute it, and make the one with the solutions.
+"""`make lessons`: execute every stored notebook, and make the one with the solutions from it.
 
 Stored are PNG and text only: no widget state, no SVG, nothing that a second run would write differently.
 """
-
-from __future__ import annotations
 
 import copy
 import re
@@ -15,26 +13,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from .exercises import EXERCISES
 from .lab import stored
+from .questions import exercises
 
 KEPT = ("image/png", "text/plain")
 TAG = "exercise:"
-
-
-def cells(id: str, solved: bool = False) -> list[nbformat.NotebookNode]:
-    """The two cells of an exercise: the task with its hints, and the stub (or the solution) with its check."""
-    exercise = EXERCISES[id]
-    parts = [f"### Exercise {id} {'★' * exercise.stars}", exercise.task]
-    for number, hint in enumerate(exercise.hints, 1):
-        parts.append(f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n</details>")
-    pair = [
-        nbformat.v4.new_markdown_cell("\n\n".join(parts)),
-        nbformat.v4.new_code_cell(exercise.solved if solved else exercise.stub),
-    ]
-    for cell in pair:
-        cell.metadata["tags"] = [TAG + id]
-    return pair
 
 
 def exercise_of(cell: nbformat.NotebookNode) -> str | None:
@@ -42,19 +25,14 @@ def exercise_of(cell: nbformat.NotebookNode) -> str | None:
     return next((tag.removeprefix(TAG) for tag in cell.metadata.get("tags", ()) if tag.startswith(TAG)), None)
 
 
-def with_exercises(notebook: nbformat.NotebookNode, solved: bool = False) -> nbformat.NotebookNode:
-    """A copy in which the cells tagged exercise:ID, a Markdown and then a code cell, hold what the exercise says."""
-    notebook, left = copy.deepcopy(notebook), {}
+def solved(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy in which every code cell tagged exercise:ID holds the solution above its last line."""
+    notebook = copy.deepcopy(notebook)
     for number, cell in enumerate(notebook.cells):
-        if id := exercise_of(cell):
-            if id not in EXERCISES:
+        if cell.cell_type == "code" and (id := exercise_of(cell)):
+            if id not in exercises(id[:2]):
                 raise ValueError(f"cell {number}: there is no exercise {id}")
-            pair = left.setdefault(id, cells(id, solved))
-            if not pair or cell.cell_type != pair[0].cell_type:
-                raise ValueError(f"cell {number}: exercise {id} is one Markdown cell, then one code cell")
-            cell.source = pair.pop(0).source
-    if missing := [id for id, pair in left.items() if pair]:
-        raise ValueError(f"no code cell for exercise {', '.join(missing)}")
+            cell.source = exercises(id[:2])[id].solved(cell.source)
     return notebook
 
 
@@ -84,13 +62,12 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def build(lesson: Path) -> list[Path]:
     """Bring a stored lesson and, if it has exercises, its solutions up to date; return what was written."""
-    read = nbformat.read(lesson, as_version=4)
-    targets = {lesson: False}
-    if any(map(exercise_of, read.cells)):
-        targets[lesson.parent / "solutions" / lesson.name] = True
-    for target, solved in targets.items():
+    targets = {lesson: nbformat.read(lesson, as_version=4)}
+    if any(map(exercise_of, targets[lesson].cells)):
+        targets[lesson.parent / "solutions" / lesson.name] = solved(targets[lesson])
+    for target, notebook in targets.items():
         target.parent.mkdir(exist_ok=True)
-        nbformat.write(execute(with_exercises(read, solved), target.parent), target)
+        nbformat.write(execute(notebook, target.parent), target)
     return list(targets)
 
 
@@ -99,7 +76,7 @@ def filled(page: str) -> str:
 
     def printed(block: re.Match) -> str:
         ran = subprocess.run([sys.executable, "-m", *block[1].split()], capture_output=True, text=True)
-        return f"```\n$ {block[1]}\n{ran.stdout}```"
+        return f"```\n$ {block[1]}\n{ran.stdout}```" if ran.stdout else block[0]  # a failure erases nothing
 
     return re.sub(r"^```\n\$ (k8slb [^\n]*)\n.*?^```", printed, page, flags=re.MULTILINE | re.DOTALL)
 

@@ -1,13 +1,11 @@
 """`check("02.1", answer)`: one line that says whether an answer is right, and if not, what lies behind it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..errors import K8slbError, printable
 from . import progress
 from .bounded import bounded
-from .exercises import EXERCISES, Exercise, Unfit, Verdict
+from .questions import Exercise, Unfit, Verdict, exercises, lessons
 
 SECONDS = 2.0
 MARKS = {None: "○", True: "✔", False: "✗"}
@@ -16,10 +14,11 @@ WORDS = {None: "not answered yet", True: "correct", False: "not right"}
 
 def check(id: str, answer: Any) -> None:
     """Print one line about `answer` to the exercise `id`. Never raises."""
-    exercise = EXERCISES.get(id) if isinstance(id, str) else None
+    exercise = exercises(id[:2]).get(id) if isinstance(id, str) else None
     if exercise is None:
-        verdict = Verdict(False, f"there is no such exercise; there are {', '.join(EXERCISES)}.")
         id = id if isinstance(id, str) else type(id).__name__
+        there = exercises(id[:2]) or [f"{lesson}.1" for lesson in lessons()]
+        verdict = Verdict(False, f"there is no such exercise; there are {', '.join(there)}.")
     else:
         verdict = judged(exercise, answer)
     if verdict.right:

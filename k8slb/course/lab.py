@@ -1,7 +1,5 @@
 """`k8slb lab`: give the learner copies of the lessons and open them in JupyterLab."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib.util
@@ -16,6 +14,7 @@ import sys
 import tempfile
 import time
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -27,18 +26,13 @@ def stored() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "notebooks"
 
 
-def home() -> Path:
-    """Where the learner's folders go: the current folder, or the top of the checkout when inside one."""
+def your_folder(fresh: bool = False) -> Path:
+    """lessons, in the current folder or at the top of the checkout when inside one; `fresh`: or lessons-2, lessons-3
+    ..., the first that does not exist yet."""
     here, top = Path.cwd(), PACKAGE.parent
-    return top if stored() == top / "notebooks" and here.is_relative_to(top) else here
-
-
-def new_folder(base: Path) -> Path:
-    """The first of lessons, lessons-2, lessons-3 ... that does not exist yet."""
-    number = 1
-    while (folder := base / (f"lessons-{number}" if number > 1 else "lessons")).exists():
-        number += 1
-    return folder
+    base = top if stored() == top / "notebooks" and here.is_relative_to(top) else here
+    names = ("lessons" + f"-{n}" * (n > 1) for n in count(1))
+    return next(base / name for name in names if not (fresh and (base / name).exists()))
 
 
 def copies(source: Path, target: Path) -> list[Path]:
@@ -69,14 +63,14 @@ def _unanswered(cell: dict) -> None:
 
 
 def free_port() -> int:
-    """8888, where people expect Jupyter, or one of the next; else any."""
+    """8888, where people expect Jupyter, or one of the next; else any; 0 if there is none."""
     for port in (*range(8888, 8908), 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
             if os.name == "posix":  # else a server stopped a minute ago still seems to hold its port
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return probe.getsockname()[1]
-    raise OSError("no free port on 127.0.0.1")
+    return 0
 
 
 def has_display() -> bool:
@@ -88,8 +82,7 @@ def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         print("k8slb lab: JupyterLab is not installed: pip install 'k8slb[lab]'", file=sys.stderr)
         return 2
-    base = home()
-    folder = new_folder(base) if fresh else base / "lessons"
+    folder = your_folder(fresh)
     try:
         written = copies(stored(), folder)
     except OSError as error:
@@ -107,7 +100,7 @@ def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
     command += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url={page}"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
     command += ["--ContentsManager.pre_save_hook=k8slb.course.saved.pictures_only"]
-    command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    command += ["--allow-root"] if _is_root() else []
     command += [] if has_display() else ["--no-browser"]
     # The token goes by the environment, where other users of the machine cannot read it. A session of its own keeps
     # Ctrl-C from reaching JupyterLab, which would ask back instead of ending.
@@ -151,34 +144,33 @@ def check() -> int:
         good &= bool(found) or not needed
         print(f"{'ok     ' if found else 'MISSING' if needed else 'without'}  {name}: {found or remedy}")
 
-    python = sys.version.split()[0] if sys.version_info >= (3, 11) else ""
-    line("Python", python, f"{sys.version.split()[0]} is too old: install 3.11 or newer")
-    for package, extra in (("jupyterlab", "[lab]"), ("ipykernel", "[lab]"), ("ipywidgets", ""), ("matplotlib", "")):
+    python = sys.version.split()[0]
+    line("Python", sys.version_info >= (3, 11) and python, f"{python} is too old: install 3.11 or newer")
+    for package in ("jupyterlab", "ipykernel", "ipywidgets", "matplotlib", "pandas", "graphviz"):
+        extra = "[lab]" if package in ("jupyterlab", "ipykernel") else ""
         line(package, _version(package), f"pip install 'k8slb{extra}'")
-    for package in ("pandas", "graphviz"):
-        line(package, _version(package), "pip install k8slb")
     line("a way to draw", _drawing(), "pip install graphviz-pure, or install Graphviz (apt-get install graphviz)")
 
-    base, number = home(), len(list(stored().glob("*.ipynb")))
+    number = len(list(stored().glob("*.ipynb")))
     line("lessons", number and f"{number} in {stored()}", f"none in {stored()}: pip install --force-reinstall k8slb")
-    folder = base / "lessons" if (base / "lessons").is_dir() else base
-    line("your folder", _writable(folder) and base / "lessons", f"cannot write in {folder}: start in another folder")
-    try:
-        line("a free port", free_port(), "")
-    except OSError as error:
-        line("a free port", "", str(error))
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    line("chromium", chromium, "only the browser tests need it (apt-get install chromium)", needed=False)
-    root = getattr(os, "geteuid", lambda: 1)() == 0 and "yes"
-    line("root", root, "only the parts that ask a real kernel need it", needed=False)
-    # Debian keeps them where an ordinary user's PATH does not look.
+    lessons = your_folder()
+    folder = lessons if lessons.is_dir() else lessons.parent
+    line("your folder", _writable(folder) and lessons, f"cannot write in {folder}: start in another folder")
+    line("a free port", free_port(), "127.0.0.1 has none")
+    kernel = "only the parts that ask a real kernel need it"
+    line("root", _is_root() and "yes", kernel, needed=False)
+    # Debian keeps such tools where an ordinary user's PATH does not look.
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     for tool, package in (("iptables", "iptables"), ("nft", "nftables")):
-        found = shutil.which(tool, path=path)
-        line(tool, found, f"only the parts that ask a real kernel need it (apt-get install {package})", needed=False)
+        line(tool, shutil.which(tool, path=path), f"{kernel} (apt-get install {package})", needed=False)
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    line("chromium", chromium, "only the browser tests need it (apt-get install chromium)", needed=False)
     print("The lessons can be followed: k8slb lab" if good else "Some things are missing: see above")
     return 0 if good else 1
+
+
+def _is_root() -> bool:
+    return getattr(os, "geteuid", lambda: 1)() == 0
 
 
 def _version(package: str) -> str:
@@ -191,12 +183,11 @@ def _version(package: str) -> str:
 def _drawing() -> str:
     """The path of a program that drew a graph just now."""
     beside = Path(sys.executable).with_name("graphviz-pure")
-    for program in (shutil.which("dot"), shutil.which("graphviz-pure"), shutil.which(beside)):
+    for program in filter(None, map(shutil.which, ("dot", "graphviz-pure", beside))):
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            if program:
-                drawn = subprocess.run([program, "-Tsvg"], input=b"digraph { a -> b }", capture_output=True, timeout=3)
-                if b"</svg>" in drawn.stdout:
-                    return program
+            drawn = subprocess.run([program, "-Tsvg"], input=b"digraph { a -> b }", capture_output=True, timeout=3)
+            if b"</svg>" in drawn.stdout:
+                return program
     return ""
 
 
@@ -217,8 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.check:
         return check()
     if options.copies_only:
-        base = home()
-        print(*copies(stored(), new_folder(base) if options.fresh else base / "lessons"), sep="\n")
+        print(*copies(stored(), your_folder(options.fresh)), sep="\n")
         return 0
     return open_lab(options.fresh, tuple(options.jupyter))
 

@@ -1,7 +1,5 @@
 """Locked guesses and passed checks, kept beside the learner's copy of a lesson and carried as one file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -42,6 +40,14 @@ def recall(kind: str, id: str) -> str | None:
     with _lock:
         _fetch()
         return _memory[kind].get(id)
+
+
+def guesses(notebook: Path) -> tuple[str, ...]:
+    """The predictions that were locked beside this notebook, by id; none where that cannot be read."""
+    try:
+        return tuple(_read(notebook.with_name(NAME))["guesses"])
+    except (OSError, ValueError, RecursionError):
+        return ()
 
 
 def save(path: str | Path | None = None) -> None:

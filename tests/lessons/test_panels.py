@@ -121,8 +121,8 @@ def test_what_does_not_fit_is_one_row(shop):
     assert [len(stage) for stage in small.stages] == [1, 1, 6, 2, 12]
     assert small.stages[2][-1].name == "and 4 more" and small.stages[4][-1].name == "and 29 more"
     assert all(sum(e.share for e in stage) == 1 for stage in small.edges)
-    assert "and 29 more" in drawing(route, "told")[0]
-    svg, _ = bars([Bar(f"pod-{i}", i, i / 780, None) for i in range(40)], (0.0, ""), "told")
+    assert "and 29 more" in drawing(route, "told")
+    svg = bars([Bar(f"pod-{i}", i, i / 780, None) for i in range(40)], (0.0, ""), "told")
     assert svg.count("<rect") == 11 and "and 29 more" in svg
 
 
@@ -160,20 +160,20 @@ def test_two_panels_do_not_share_their_controls(shop):
 
 def test_the_diff_shows_what_changed_and_nothing_else(shop):
     shown = panel(shop, ORDERS, controls.replicas("order"), controls.nodes(), controls.mode(), controls.seed())
-    assert "YAML" not in shown.distribution.value
+    assert "YAML" not in shown.told.value
     shown.controls[3].source.value = 7
-    assert "YAML" not in shown.distribution.value, "the question is no YAML"
+    assert "YAML" not in shown.told.value, "the question is no YAML"
     shown.controls[0].source.value = 6
-    assert "<b>-  replicas: 3</b>\n<b>+  replicas: 6</b>" in shown.distribution.value
+    assert "<b>-  replicas: 3</b>\n<b>+  replicas: 6</b>" in shown.told.value
     shown.controls[1].source.value = 4
     shown.controls[2].source.value = "ipvs"
     assert (
-        "<b>+  name: node-d</b>" in shown.distribution.value
-        and "<b>-mode: iptables</b>\n<b>+mode: ipvs</b>" in shown.distribution.value
+        "<b>+  name: node-d</b>" in shown.told.value
+        and "<b>-mode: iptables</b>\n<b>+mode: ipvs</b>" in shown.told.value
     )
     for control in shown.controls:
         control.source.value = control.start
-    assert "YAML" not in shown.distribution.value and shown.line == f'cluster.send("{ORDERS}", requests=1000, seed=0)'
+    assert "YAML" not in shown.told.value and shown.line == f'cluster.send("{ORDERS}", requests=1000, seed=0)'
 
 
 def test_fields_of_every_kind(shop):
@@ -194,7 +194,7 @@ def test_fields_of_every_kind(shop):
     shown.controls[1].source.value = "Local"
     shown.controls[2].source.value = 5
     shown.controls[3].source.value = "other.example.com"
-    assert set(shown.outcome.counts("status")) == {"404"} and "externalTrafficPolicy: Local" in shown.distribution.value
+    assert set(shown.outcome.counts("status")) == {"404"} and "externalTrafficPolicy: Local" in shown.told.value
     assert eval(shown.line).counts("status") == shown.outcome.counts("status")
     assert "limit-rps: '5'" in cluster.yaml("ingress/app-ingress") or "limit-rps: '5'" in shown.line
     assert controls.header("Host") and shown.asked()["headers"] == {"Host": "other.example.com"}
@@ -214,10 +214,10 @@ def test_an_edited_yaml_is_the_object_afterwards(shop):
 def test_text_from_manifests_adds_nothing_to_the_page(shop):
     shown = panel(shop, ORDERS, controls.url())
     shown.controls[0].source.value = "http://order-service/<img src=x onerror=alert(1)>"
-    pieces = [w.value for w in (shown.drawing, shown.distribution, shown.table, shown.alert)]
+    pieces = [w.value for w in (shown.drawing, shown.told, shown.alert)]
     assert not any("<img" in piece for piece in pieces)
     shown.controls[0].source.value = "http://order-service/%3C<b>"
-    pieces = [w.value for w in (shown.drawing, shown.distribution, shown.table, shown.alert)]
+    pieces = [w.value for w in (shown.drawing, shown.told, shown.alert)]
     assert any("&lt;b&gt;" in piece for piece in pieces) and not any("<b>" in piece for piece in pieces)
 
 
@@ -231,7 +231,7 @@ def test_failures_are_one_line_and_keep_the_drawing(shop, monkeypatch):
     def fails(cluster, value):
         raise ZeroDivisionError("made in a test")
 
-    broken = number("breaks", 1, 1, 3, edit=fails)
+    broken = number("breaks", 1, 1, 3, does=fails)
     shown = panel(shop, ORDERS, broken, controls.url())
     before = shown.drawing.value
     shown.controls[1].source.value = "http:/no url"
@@ -262,7 +262,7 @@ def test_rapid_moves_on_two_threads_end_in_the_last_state(shop):
     cluster = shop
     assert (replicas.value, seed.value) == (10, 30)
     assert shown.line == f'cluster.scale("order", 10).send("{ORDERS}", requests=1000, seed=30)'
-    assert eval(shown.line).counts() == shown.outcome.counts() and "10 pods" in shown.distribution.value
+    assert eval(shown.line).counts() == shown.outcome.counts() and "10 pods" in shown.told.value
     assert cluster.scale("order", 10).shares(ORDERS) == {s.address: p for s, p in shown.route.ends().items()}
 
 
@@ -371,7 +371,7 @@ def test_requests_go_step_by_step_and_back(live):
     still = p.lesson.value_of("p.drawing.value")
     assert "k8slb-dot" not in still
     assert p.click(step) and p.click(step) and p.click(step)
-    told = p.lesson.value_of("p.stepped.value")
+    told = p.lesson.value_of("p.drawing.value")
     row = p.lesson.value_of(
         "(lambda r: [r.node, shop.pod_name(r.ingress_pod), shop.pod_name(r.pod)])(p.outcome.table.iloc[2])"
     )

@@ -1,6 +1,7 @@
 """The veil: nothing of the answer before a guess, the misconception by name after it, no second choice."""
 
 import re
+from types import SimpleNamespace
 
 import ipywidgets
 import nbformat
@@ -8,9 +9,11 @@ import pytest
 from driven import driven
 
 from k8slb.course import Predict, progress
-from k8slb.course.predictions import PREDICTIONS
+from k8slb.course.questions import lessons, questions
+from k8slb.course.saved import AGAIN, pictures_only
 from k8slb.errors import K8slbError
 
+PREDICTIONS = {lesson: questions(lesson).PREDICTION for lesson in lessons()}
 WRONG = [(id, option) for id, p in PREDICTIONS.items() for option in p.options if option.misconception]
 
 
@@ -113,9 +116,24 @@ def test_a_guess_that_is_no_option_any_more_is_asked_again():
 
 
 def test_stored_it_shows_the_picture_and_live_the_question():
-    data = Predict("02", Behind())._repr_mimebundle_()
+    data, _ = Predict("02", Behind())._repr_mimebundle_()
     assert set(data) == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
     assert (data["image/png"], data["text/plain"]) == ("AAAA", "three bars")
+
+
+def test_saved_before_the_guess_is_locked_it_does_not_give_the_answer_away(lesson):
+    manager = SimpleNamespace(root_dir=str(lesson.parent))
+
+    def saved():
+        data, metadata = Predict("02", Behind())._repr_mimebundle_()
+        output = {"output_type": "display_data", "data": dict(data), "metadata": metadata}
+        model = {"type": "notebook", "content": {"cells": [{"outputs": [output]}]}}
+        pictures_only(model, path=f"{lesson.name}/02-x.ipynb", contents_manager=manager)
+        return output["data"]
+
+    assert saved() == {"text/plain": AGAIN}
+    progress.record("guesses", "02", PREDICTIONS["02"].options[0].text)
+    assert saved() == {"image/png": "AAAA", "text/plain": "three bars"}
 
 
 def test_an_unknown_prediction_is_told():

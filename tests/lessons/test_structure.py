@@ -17,7 +17,7 @@ import pytest
 from driven import Driven
 
 from k8slb.course import build
-from k8slb.course.exercises import EXERCISES
+from k8slb.course.questions import exercises
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -236,21 +236,32 @@ def test_it_is_stored_executed_and_clean(lesson):
     assert "<svg" not in stored and "application/vnd.jupyter" not in stored and '"widgets"' not in stored
 
 
-def test_exercises_come_from_their_source(lesson):
-    placed = [id for cell in lesson.cells if (id := build.exercise_of(cell))]
-    assert placed == [id for id in EXERCISES if id.startswith(lesson.number) for _ in "12"], "each once, in order"
+def test_exercises_are_a_task_and_a_stub(lesson):
+    """Each once and in order: the task with its hints, then the stub, which ends in its check."""
+    placed = [cell for cell in lesson.cells if build.exercise_of(cell)]
     assert placed, "no exercise"
-    notebook = nbformat.v4.new_notebook(cells=lesson.cells)
-    assert [c.source for c in build.with_exercises(notebook).cells] == [c.source for c in lesson.cells], "make lessons"
-    for section in lesson.sections:
-        stars = {EXERCISES[id].stars for cell in section.cells if (id := build.exercise_of(cell))}
-        assert stars <= ({1} if section in lesson.core else {2, 3}), "★ belongs to the core, ★★ and ★★★ to what follows"
-    solutions = nbformat.read(NOTEBOOKS / "solutions" / lesson.path.name, 4)
-    expected = build.with_exercises(notebook, solved=True).cells
-    assert [c.source for c in solutions.cells] == [c.source for c in expected], "make lessons"
-    assert all(
-        "✔" in str(cell.outputs) for cell in solutions.cells if cell.cell_type == "code" and build.exercise_of(cell)
-    )
+    ids = [build.exercise_of(cell) for cell in placed]
+    assert ids == [id for id in exercises(lesson.number) for _ in "12"], "the same as in notebooks/questions"
+    assert all(id[:3] == f"{lesson.number}." for id in ids)
+    for id, task, stub in zip(ids[::2], placed[::2], placed[1::2], strict=True):
+        assert (task.cell_type, stub.cell_type) == ("markdown", "code"), id
+        heading = re.match(rf"### Exercise {re.escape(id)} (★{{1,3}})\n\n\S", task.source)
+        assert heading, f"### Exercise {id} ★, and the task"
+        core = any(task in section.cells for section in lesson.core)
+        assert (len(heading[1]) == 1) == core, "★ belongs to the core, ★★ and ★★★ to what follows"
+        hints = re.findall(r"<details><summary>Hint (\d)</summary>\n\n.+?\n\n</details>", task.source, re.DOTALL)
+        assert hints in (["1", "2"], ["1", "2", "3"]), f"two or three hints: {id}"
+        assert stub.source.rpartition("\n")[2].startswith(f'check("{id}", ')
+
+
+def test_the_solutions_are_made_from_the_lesson(lesson):
+    stored = nbformat.read(NOTEBOOKS / "solutions" / lesson.path.name, 4).cells
+    expected = build.solved(nbformat.v4.new_notebook(cells=lesson.cells)).cells
+    assert [c.source for c in stored] == [c.source for c in expected], "make lessons"
+    for cell in stored:
+        if cell.cell_type == "code" and (id := build.exercise_of(cell)):
+            assert text_of(cell) == f"✔ {id}: correct\n"
+            assert cell.source == cell.source.strip() and max(map(len, cell.source.splitlines())) <= 120
 
 
 def test_no_solutions_are_left_over():

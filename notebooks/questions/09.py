@@ -1,0 +1,164 @@
+"""Which rule wins, what does the pod see? Judged by the model: what it answers for the learner's YAML and URLs."""
+
+from functools import cache
+from typing import Any
+
+from k8slb.cluster import Cluster
+from k8slb.course.questions import Exercise, Option, Prediction, Seen, Unfit, calls, function
+from k8slb.front import load
+
+PREDICTION = Prediction(
+    "The Ingress says path: /payments and rewrite-target: /. You ask for /payments/process/101. "
+    "What path does the pod receive?",
+    (
+        Option(
+            "/payments/process/101",
+            "an annotation changes nothing on the way",
+            "ingress-nginx writes a new path into the request before it sends it on.",
+        ),
+        Option(
+            "/process/101",
+            "rewrite / keeps the rest",
+            "The target is the whole new path; the rest stays only if a group captures it and the target names it.",
+        ),
+        Option("/"),
+        Option(
+            "none: the answer is 404",
+            "Prefix matches the prefix alone",
+            "/payments as a Prefix matches everything below it, too.",
+        ),
+    ),
+    "The target is the whole new path, and this path captures nothing that could be put into it.",
+)
+
+HOST = "https://myshop.example.com"
+PATHS = [("/payments/process/101",), ("/payments",), ("/payments/",), ("/payments/7/lines",)]
+
+TABLE = {
+    f"{HOST}/orders": "order-service",
+    f"{HOST}/orders/7": "order-service",
+    f"{HOST}/orders-old": "404",
+    f"{HOST}/Orders/7": "404",
+    f"{HOST}/payments/": "payment-service",
+    f"{HOST}/payments/orders": "payment-service",
+    f"{HOST}/": "404",
+    "https://shop.example.com/orders": "404",
+}
+
+REPAIRED = r"""
+kind: Ingress
+metadata:
+  name: app-ingress
+  annotations:
+    nginx.ingress.kubernetes.io/rewrite-target: /$2
+spec:
+  rules:
+  - host: myshop.example.com
+    http:
+      paths:
+      - path: /orders(/|$)(.*)
+        pathType: ImplementationSpecific
+        backend: {service: {name: order-service, port: {number: 80}}}
+      - path: /payments(/|$)(.*)
+        pathType: ImplementationSpecific
+        backend: {service: {name: payment-service, port: {number: 80}}}
+"""
+ANNOTATION = REPAIRED[: REPAIRED.index("spec:")]
+ORDERS_ROW = REPAIRED[REPAIRED.index("      - path: /orders") : REPAIRED.index("      - path: /payments")]
+
+
+_source_text = cache(lambda: load("source-text"))
+
+
+def path_seen(path):
+    return "/"
+
+
+def _received(cluster: Cluster, path: str) -> str:
+    seen = cluster.trace(HOST + path).to_dict()
+    return seen["forwarded"]["path"] if seen["forwarded"] else f"nothing: status {seen['status']}"
+
+
+def _service(cluster: Cluster, url: str) -> str:
+    seen = cluster.trace(url).to_dict()
+    return seen["backend"]["service"] if seen["backend"] else str(seen["status"])
+
+
+def _after_repair(answer: Any) -> Seen:
+    if not isinstance(answer, str):
+        raise Unfit("YAML as text", answer)
+    cluster, asked = _source_text().apply(answer), ("/payments/process/101", "/orders/7")
+    told = [warning for path in asked for warning in cluster.trace(HOST + path).to_dict()["warnings"]]
+    refused = [
+        warning.partition("webhook refuses ")[2].partition(";")[0] for warning in told if "webhook refuses" in warning
+    ]
+    return {
+        **{f"what answers {path}": _service(cluster, HOST + path) for path in asked},
+        **{f"what the pod receives for {path}": _received(cluster, path) for path in asked},
+        "what the admission webhook refuses": (refused or ["nothing"])[0],
+    }
+
+
+def _rows(answer: Any) -> Seen:
+    if not isinstance(answer, dict):
+        raise Unfit("a dict from URL to answer", answer)
+    return {str(url): "404" if given == 404 else given for url, given in answer.items()}
+
+
+EXERCISES = (
+    function(
+        "09.1",
+        path_seen,
+        PATHS,
+        {
+            '"rewrite-target / keeps the rest": it is the whole new path; the rest stays only if a group of the path '
+            "captures it and the target names that group.": lambda path: path.removeprefix("/payments") or "/",
+            '"An annotation changes nothing on the way": ingress-nginx writes a new path into the request.': str,
+            '"The pod receives the path of the rule": the rule only says which requests are meant.': (
+                lambda path: "/payments"
+            ),
+        },
+        kind=str,
+        expected=lambda: calls("path_seen", PATHS)(lambda path: _received(_source_text(), path)),
+    ),
+    Exercise(
+        "09.2",
+        f'repaired = """{REPAIRED}"""',
+        _after_repair,
+        {
+            '"Without the annotation the prefix is cut off": the pod then receives the path as it was asked for.': (
+                ANNOTATION.replace("/$2", "null")
+            ),
+            '"The target alone keeps the rest": the path must capture it in a group, else $2 is nothing.': ANNOTATION,
+            '"$1 is the rest": groups are counted from the left, and the first one here is the slash.': (
+                REPAIRED.replace("/$2", "/$1")
+            ),
+            '"Lists merge": apply replaces the list of paths, so the rule for /orders is gone.': (
+                REPAIRED.replace(ORDERS_ROW, "")
+            ),
+            '"A target is for one path": it is for every path of its Ingress, and this one for /orders captures '
+            "nothing.": REPAIRED.replace("/orders(/|$)(.*)", "/orders"),
+            '"Any path may be a Prefix": since 1.12 ingress-nginx refuses a regular expression as Prefix or Exact; it '
+            "wants ImplementationSpecific.": REPAIRED.replace("ImplementationSpecific", "Prefix"),
+        },
+        kind=str,
+        expected=lambda: _after_repair(REPAIRED),
+    ),
+    Exercise(
+        "09.3",
+        "answers = {\n" + "".join(f'    "{url}": "{given}",\n' for url, given in TABLE.items()) + "}",
+        _rows,
+        {
+            f'"{name}": {why}.': TABLE | {url: "order-service"}
+            for url, name, why in (
+                (f"{HOST}/orders-old", "/orders matches /orders-old", "Prefix compares whole parts between slashes"),
+                (f"{HOST}/Orders/7", "Paths know no capital letters", "hosts do not, paths do"),
+                (f"{HOST}/payments/orders", "The word counts anywhere", "a prefix is compared from the start"),
+                (f"{HOST}/", "The first rule takes the rest", "what no rule matches is answered 404"),
+                ("https://shop.example.com/orders", "The path alone decides", "the rules are for another host"),
+            )
+        },
+        kind=str,
+        expected=lambda: {url: _service(load("shop"), url) for url in TABLE},
+    ),
+)
