@@ -54,6 +54,7 @@ def lab_server(tmp_path_factory):
             command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
             command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
             command += ["--IdentityProvider.token=", "--log-level=ERROR", "--LabApp.log_level=ERROR"]
+            command += ["--LabApp.expose_app_in_browser=True"]  # tests/browser/lab.py gives JupyterLab's commands
             command += ["--ContentsManager.pre_save_hook=k8slb.course.saved.pictures_only"]  # as `k8slb lab` has it
             # The settings of whoever runs the tests stay out of them.
             env = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path_factory.mktemp("config"))}
@@ -78,9 +79,9 @@ def stop(server: subprocess.Popen) -> None:
         server.kill()
 
 
-@pytest.fixture
-def page():
-    """A page in the system's Chromium. Not shared between tests: a running Playwright would break their asyncio."""
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium. Shared within a module only: a running Playwright would break other tests' asyncio."""
     if CHROMIUM is None:
         pytest.skip("needs chromium (apt-get install chromium libatomic1)")
     from playwright.sync_api import sync_playwright
@@ -89,5 +90,13 @@ def page():
     flags += ["--disable-component-update", "--disable-sync"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        yield browser.new_context()  # with one cache: JupyterLab is many megabytes
         browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    yield page
+    page.close()

@@ -1,7 +1,5 @@
 """The distribution as a drawing: a bar a pod for what was sampled, a mark for the exact share, whiskers for chance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,8 +18,8 @@ class Bar(NamedTuple):
     answered: bool = True  # by a pod
 
 
-def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str, height: float = 0) -> tuple[str, float]:
-    """(SVG, its height) of the shares in `rows`; `spread` is how far chance moves them, and why."""
+def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str) -> str:
+    """The shares in `rows` as SVG; `spread` is how far chance moves them, and why."""
     drawn = rows if len(rows) <= MOST else rows[: MOST - 1]
     left_out = len(rows) - len(drawn)
     most = min(1.0, max([0.01, *(r.share for r in rows), *(r.exact + spread[0] for r in rows if r.exact is not None)]))
@@ -31,7 +29,7 @@ def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str, height: floa
     parts = []
     for i in range(int(most / step + 1e-9) + 1):
         x = LEFT + i * step * scale
-        parts.append(f'<line x1="{x:.1f}" y1="2" x2="{x:.1f}" y2="{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
+        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
         parts.append(text(x, bottom + 15, f"{i * step:.1%}" if step < 0.01 else f"{i * step:.0%}", "middle"))
     for i, row in enumerate(drawn):
         parts += _row(row, ROW * i + 4, scale, spread[0])
@@ -40,20 +38,17 @@ def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str, height: floa
         parts.append(text(LEFT - 8, bottom - 8, f"and {left_out} more", "end"))
         parts.append(text(LEFT + 4, bottom - 8, f"{min(shares):.1%} to {max(shares):.1%} each"))
     exact = any(r.exact is not None for r in rows)
-    parts.append(
-        text(LEFT, bottom + 34, "bar: share of the requests, sampled" + "; diamond: exact share" * exact, most=90)
-    )
+    parts.append(text(0, bottom + 34, "bar: share of the requests, sampled" + "; diamond: exact share" * exact))
     if exact and spread[0]:
-        parts.append(text(LEFT, bottom + 52, f"line: expected spread, ±{spread[0]:.1%} ({spread[1]})", most=90))
-    high = max(height, bottom + 60)
-    return frame(high, told, parts), high
+        parts.append(text(0, bottom + 51, f"line: expected spread, ±{spread[0]:.1%} ({spread[1]})"))
+    return frame(bottom + (58 if exact and spread[0] else 41), told, parts)
 
 
 def _row(row: Bar, y: float, scale: float, spread: float) -> list[str]:
     middle = y + ROW / 2
     colour = BAR if row.answered else MISSED
     out = [
-        text(LEFT - 8, middle + 4, row.name, "end", most=34),
+        text(LEFT - 8, middle + 4, row.name, "end", room=LEFT - 10),
         f'<rect x="{LEFT}" y="{y + 4:g}" width="{row.share * scale:.1f}" height="{ROW - 8}" fill="{colour}" '
         f'stroke="{INK}" stroke-width="0.8"/>',
         text(RIGHT + 12, middle + 4, f"{row.count:,} = {row.share:.1%}"),

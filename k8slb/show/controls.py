@@ -5,66 +5,153 @@
 A cluster is read when a panel is made, so one maker serves any number of panels, and no panel moves another's controls.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from math import ceil
 from typing import Any
 
 from .. import kubectl
 from ..cluster import MODES, Cluster
+from ..derive import ZONE
 from ..errors import InputError
-from ..objects import Workload
-from . import edits
+from ..objects import Pod, Workload
+from . import edits, kinds
 from . import rules as tables
-from .kinds import Control, choice, number, pane, text
+from .kinds import Control, number, pane, text
 
-Maker = Callable[[Cluster, dict[str, Any]], Control]  # of a cluster and the keyword arguments of `send`, url included
+Asked = dict[str, Any]  # the keyword arguments of `send`, url included
+Maker = Callable[[Cluster, Asked], Control]
+Field = str | Sequence[str | int]
+
+
+def maker(build: Callable[..., Control]) -> Callable[..., Maker]:
+    """`build(cluster, asked, ...)` as a function of the rest, which waits for the panel's cluster and question."""
+    return wraps(build)(lambda *given, **named: lambda cluster, asked: build(cluster, asked, *given, **named))
+
+
+def _applied(cluster: Cluster, text: str) -> tuple[Cluster, str]:
+    """What a control does that applies YAML; "" changes nothing."""
+    return kubectl.apply(cluster, text), edits.apply_call(text) if text else ""
+
+
+def _called(cluster: Cluster, name: str, *given: Any, **named: Any) -> tuple[Cluster, str]:
+    """What a function of kubectl makes of a cluster, and the same as a method call."""
+    told = [*map(json.dumps, given), *(f"{k}={json.dumps(v)}" for k, v in named.items())]
+    return getattr(kubectl, name)(cluster, *given, **named), f"{name}({', '.join(told)})"
+
+
+def _workload(cluster: Cluster, name: str) -> Workload:
+    return kubectl.find(name, [o for o in cluster.objects if isinstance(o, Workload)], "workload")
+
+
+def _pods(cluster: Cluster, of: Workload) -> list[Pod]:
+    owner = (of.namespace, of.kind, of.name)
+    return [p for p in cluster.pods if owner in {(p.namespace, r.kind, r.name) for r in p.metadata.ownerReferences}]
 
 
 # --- the cluster -----------------------------------------------------------------------------------------------------
 
 
-def replicas(workload: str, most: int = 10) -> Maker:
+@maker
+def replicas(cluster: Cluster, asked: Asked, workload: str, most: int = 10) -> Control:
     """How many replicas a workload has, 0 to `most`."""
-
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        start = kubectl.find(
-            workload, [o for o in cluster.objects if isinstance(o, Workload)], "workload"
-        ).spec.replicas
-        return number(
-            f"replicas of {workload}",
-            start,
-            0,
-            max(most, start),
-            edit=lambda c, value: kubectl.scale(c, workload, value),
-            call=lambda value: f'scale("{workload}", {value})',
-        )
-
-    return make
+    start = _workload(cluster, workload).spec.replicas
+    most = max(most, start)
+    return number(f"replicas of {workload}", start, 0, most, does=lambda c, n: _called(c, "scale", workload, n))
 
 
-def nodes(most: int = 6) -> Maker:
+@maker
+def nodes(cluster: Cluster, asked: Asked, most: int = 6) -> Control:
     """How many nodes the cluster has, 1 to `most`."""
-
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        start = len(cluster.nodes)
-        edit, call = lambda c, value: kubectl.with_nodes(c, value), lambda value: f"with_nodes({value})"
-        return number("nodes", start, 1, max(most, start), edit=edit, call=call)
-
-    return make
+    start = len(cluster.nodes)
+    return number("nodes", start, 1, max(most, start), does=lambda c, count: _called(c, "with_nodes", count))
 
 
-def mode() -> Maker:
-    """kube-proxy's mode."""
+@maker
+def mode(cluster: Cluster, asked: Asked, *names: str) -> Control:
+    """kube-proxy's mode, with IPVS's scheduler where it is named: one of `names`, else the three modes."""
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        edit, call = lambda c, value: kubectl.with_proxy(c, mode=value), lambda value: f'with_proxy(mode="{value}")'
-        return choice("kube-proxy mode", cluster.mode, MODES, edit=edit, call=call)
+    def does(c: Cluster, value: str) -> tuple[Cluster, str]:
+        return _called(c, "with_proxy", **dict(zip(("mode", "scheduler"), value.split(), strict=False)))
 
-    return make
+    now = cluster.mode if not names or cluster.mode != "ipvs" else f"ipvs {cluster.scheduler}"
+    options = list(dict.fromkeys([*(names or MODES), now]))
+    return kinds.choice("kube-proxy mode", now, options, does=does)
 
 
-def field(ref: str, path: str | Sequence[str | int], values: Sequence[Any] | None = None, label: str = "") -> Maker:
+def scheduler() -> Maker:
+    """kube-proxy's mode, and for IPVS its scheduler."""
+    return mode("iptables", "nftables", *(f"ipvs {name}" for name in ("rr", "wrr", "lc", "sh", "mh")))
+
+
+@maker
+def choice(
+    cluster: Cluster, asked: Asked, label: str, options: Mapping[str, str | tuple[Callable[[Cluster], Cluster], str]]
+) -> Control:
+    """One of several edits, by name: YAML to apply ("" changes nothing), or an edit and the call that does the same.
+
+    choice("policy", {"as it is": "", "two nodes": (lambda c: c.with_nodes(2), "with_nodes(2)")}); the first is shown.
+    """
+
+    def does(c: Cluster, name: str) -> tuple[Cluster, str]:
+        how = options[name]
+        return _applied(c, how) if isinstance(how, str) else (how[0](c), how[1])
+
+    return kinds.choice(label, next(iter(options)), list(options), does=does)
+
+
+def pods_per_node(workload: str) -> Maker:
+    """How many pods of a workload run on each node: a workload a node, selected by its hostname, in its place."""
+    return _pods_per(workload, "node", "kubernetes.io/hostname")
+
+
+def pods_per_zone(workload: str) -> Maker:
+    """How many pods of a workload run in each zone: a workload a zone, selected by the nodes' label, in its place."""
+    return _pods_per(workload, "zone", ZONE)
+
+
+@maker
+def _pods_per(cluster: Cluster, asked: Asked, workload: str, what: str, label: str) -> Control:
+    places = {n.name: n.metadata.labels[label] for n in cluster.nodes if label in n.metadata.labels}
+    names = list(dict.fromkeys(places.values()))
+    now = Counter(places.get(p.spec.nodeName) for p in _pods(cluster, _workload(cluster, workload)))
+
+    def does(c: Cluster, counts: tuple[int, ...]) -> tuple[Cluster, str]:
+        of = _workload(c, workload)
+        before = edits.mapping_of(c, f"{of.namespace}/{of.kind.lower()}/{of.name}")
+        made = [edits.patch_text(before, kubectl.merged(before, {"spec": {"replicas": 0}}))]
+        for name, count in zip(names, counts, strict=True):
+            pods = {"metadata": {"labels": {what: name}}, "spec": {"nodeSelector": {label: name}}}
+            there = {"replicas": count, "selector": {"matchLabels": {what: name}}, "template": pods}
+            pinned = kubectl.merged(before, {"metadata": {"name": f"{of.name}-{name}"}, "spec": there})
+            made += [edits.dumped(pinned)] if count else []
+        return _applied(c, "---\n".join(made))
+
+    return kinds.row(f"pods of {workload} per {what}", names, tuple(now[name] for name in names), does=does)
+
+
+@maker
+def not_ready(cluster: Cluster, asked: Asked, workload: str, most: int = 10) -> Control:
+    """How many of a workload's pods are not ready, the last ones first: their status says so."""
+    no = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+
+    def does(c: Cluster, count: int) -> tuple[Cluster, str]:
+        pods = _pods(c, _workload(c, workload))
+        maps = [edits.mapping_of(c, f"{p.namespace}/pod/{p.name}") for p in pods]
+        waiting = max(0, len(maps) - count)
+        stated = maps[:waiting] + [kubectl.merged(pod, no) for pod in maps[waiting:]]
+        return _applied(c, "---\n".join(map(edits.dumped, stated)))
+
+    return number(f"pods of {workload} not ready", 0, 0, most, does=does)
+
+
+@maker
+def field(
+    cluster: Cluster, asked: Asked, ref: str, path: Field, values: Sequence[Any] | None = None, label: str = ""
+) -> Control:
     """One field of an object, such as field("service/web", "spec.externalTrafficPolicy", ["Cluster", "Local"]).
 
     `path` is dotted, or a sequence where a key has dots in it (annotations) or is a list's index. `values`: a range
@@ -73,131 +160,142 @@ def field(ref: str, path: str | Sequence[str | int], values: Sequence[Any] | Non
     keys = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
     label = label or f"{keys[-1]} of {ref.rpartition('/')[2]}"
     is_text = keys[:1] == ("metadata",)  # labels and annotations hold text, even where it looks like a number
+    before = edits.mapping_of(cluster, ref)
+    now = edits.field_of(before, keys)
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        before = edits.mapping_of(cluster, ref)
-        now = edits.field_of(before, keys)
+    def does(c: Cluster, value: Any) -> tuple[Cluster, str]:
+        written = str(value) if is_text else int(value) if str(value).isdigit() else value
+        return _applied(c, edits.patch_text(before, edits.with_field(before, keys, None if value == "" else written)))
 
-        def patch(value: Any) -> str:
-            written = str(value) if is_text else int(value) if str(value).isdigit() else value
-            return edits.patch_text(before, edits.with_field(before, keys, None if value == "" else written))
-
-        meaning = {
-            "edit": lambda c, value: kubectl.apply(c, patch(value)),
-            "call": lambda value: edits.apply_call(patch(value)),
-        }
-        if values is None:
-            return text(label, "" if now is None else str(now), **meaning)
-        if isinstance(values, range):
-            return number(label, values[0] if now is None else int(now), values[0], values[-1], **meaning)
-        start = values[0] if now is None else now
-        return choice(label, start, list(dict.fromkeys([*values, start])), **meaning)
-
-    return make
+    if values is None:
+        return text(label, "" if now is None else str(now), does=does)
+    if isinstance(values, range):
+        return number(label, values[0] if now is None else int(now), values[0], values[-1], does=does)
+    start = values[0] if now is None else now
+    return kinds.choice(label, start, list(dict.fromkeys([*values, start])), does=does)
 
 
-def yaml_of(ref: str) -> Maker:
+@maker
+def yaml_of(cluster: Cluster, asked: Asked, ref: str) -> Control:
     """The YAML of an object to edit, applied as kubectl would apply the edited file."""
+    before = edits.mapping_of(cluster, ref)
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        before = edits.mapping_of(cluster, ref)
-        return pane(
-            ref,
-            kubectl.yaml(cluster, ref),
-            edit=lambda c, value: edits.apply_typed(c, before, value),
-            call=lambda value: edits.apply_call(edits.typed_patch(before, value)),
-        )
+    def does(c: Cluster, value: str) -> tuple[Cluster, str]:
+        return edits.apply_typed(c, before, value), edits.apply_call(edits.typed_patch(before, value))
 
-    return make
+    return pane(ref, kubectl.yaml(cluster, ref), does=does)
 
 
-def rules(ingress: str) -> Maker:
+@maker
+def rules(cluster: Cluster, asked: Asked, ingress: str) -> Control:
     """The rules of an Ingress as a table."""
+    before = edits.mapping_of(cluster, f"ingress/{ingress}" if "ingress/" not in ingress else ingress)
+    start = tables.rows_of(before["spec"])
+    backends = [f"{s.name}:{p.port}" for s in cluster.services.values() for p in s.spec.ports]
+    table = tables.RuleTable(f"rules of Ingress {before['metadata']['name']}", start, backends)
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        before = edits.mapping_of(cluster, f"ingress/{ingress}" if "ingress/" not in ingress else ingress)
-        start = tables.rows_of(before["spec"])
-        backends = [f"{s.name}:{p.port}" for s in cluster.services.values() for p in s.spec.ports]
-        table = tables.RuleTable(f"rules of Ingress {before['metadata']['name']}", start, backends)
+    def does(c: Cluster, rows: tuple[tables.Row, ...]) -> tuple[Cluster, str]:
+        after = kubectl.merged(before, {"spec": {"rules": tables.rules_of(rows)}})
+        try:
+            return _applied(c, edits.patch_text(before, after))
+        except InputError as error:
+            raise tables.of_row(error, rows) from None
 
-        def patch(rows: tuple[tables.Row, ...]) -> str:
-            return edits.patch_text(before, edits.with_field(before, ("spec", "rules"), tables.rules_of(rows)))
-
-        def edit(c: Cluster, rows: tuple[tables.Row, ...]) -> Cluster:
-            try:
-                return kubectl.apply(c, patch(rows))
-            except InputError as error:
-                raise tables.of_row(error, rows) from None
-
-        return Control(table, table, start, edit=edit, call=lambda rows: edits.apply_call(patch(rows)))
-
-    return make
+    return Control(table, table, start, does=does)
 
 
 # --- the question ----------------------------------------------------------------------------------------------------
 
 
-def url(*choices: str) -> Maker:
+def _chosen(label: str, start: str, choices: Sequence[str], ask: Callable[[Asked, str], Asked]) -> Control:
+    """Any text, or one of `choices` where there are some."""
+    if not choices:
+        return text(label, start, ask=ask)
+    options = [(choice or "(none)", choice) for choice in dict.fromkeys([start, *choices])]
+    return kinds.choice(label, start, options, ask=ask)
+
+
+def _counted(label: str, asked: Asked, low: int, high: int, log: bool = True) -> Control:
+    """A number that `send` takes under the name `label`."""
+    start = min(high, max(low, asked.get(label) or low))
+    return number(label, start, low, high, log, ask=lambda q, value: q | {label: value})
+
+
+@maker
+def url(cluster: Cluster, asked: Asked, *choices: str) -> Control:
     """The URL that is asked for: any, or one of `choices`."""
-
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        def ask(q: dict[str, Any], value: str) -> dict[str, Any]:
-            return q | {"url": value}
-
-        if choices:
-            return choice("URL", asked["url"], list(dict.fromkeys([asked["url"], *choices])), ask=ask)
-        return text("URL", asked["url"], ask=ask)
-
-    return make
+    return _chosen("URL", asked["url"], choices, lambda q, value: q | {"url": value})
 
 
-def connections(low: int = 6, high: int = 100_000, each: int | None = 1) -> Maker:
+@maker
+def connections(cluster: Cluster, asked: Asked, low: int = 6, high: int = 100_000, each: int | None = 1) -> Control:
     """How many connections are opened. Each carries `each` requests; None leaves the number of requests as it is."""
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        def ask(q: dict[str, Any], value: int) -> dict[str, Any]:
-            if each is None:
-                return q | {"connections": value}
-            return q | {"requests": value * each, "connections": None if each == 1 else value}
+    def ask(q: Asked, value: int) -> dict[str, Any]:
+        if each is None:
+            return q | {"connections": value}
+        return q | {"requests": value * each, "connections": None if each == 1 else value}
 
-        start = min(high, max(low, asked["connections"] or asked["requests"]))
-        return number("connections", start, low, high, log=True, ask=ask)
-
-    return make
+    start = min(high, max(low, asked["connections"] or asked["requests"]))
+    return number("connections", start, low, high, log=True, ask=ask)
 
 
-def requests(low: int = 1, high: int = 100_000) -> Maker:
+@maker
+def requests(cluster: Cluster, asked: Asked, low: int = 1, high: int = 100_000) -> Control:
     """How many requests are sent."""
-
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        start = min(high, max(low, asked["requests"]))
-        return number("requests", start, low, high, log=True, ask=lambda q, value: q | {"requests": value})
-
-    return make
+    return _counted("requests", asked, low, high)
 
 
-def seed(most: int = 100) -> Maker:
+@maker
+def requests_per_connection(cluster: Cluster, asked: Asked, most: int = 1000) -> Control:
+    """How many requests each connection carries; stands after `requests` where there are both."""
+    start = max(1, asked["requests"] // (asked["connections"] or asked["requests"]))
+
+    def ask(q: Asked, value: int) -> Asked:
+        return q | {"connections": None if value == 1 else ceil(q["requests"] / value)}
+
+    # Without a start it is asked at every move, also where only the requests change.
+    return replace(number("requests per connection", start, 1, most, log=True, ask=ask), start=None)
+
+
+@maker
+def clients(cluster: Cluster, asked: Asked, most: int = 1000) -> Control:
+    """How many clients send, each from an address of its own."""
+    return _counted("clients", asked, 1, most)
+
+
+@maker
+def behind_nat(cluster: Cluster, asked: Asked) -> Control:
+    """How many percent of the clients stand behind one NAT, with one address."""
+    start = round(100 * (asked.get("behind_nat") or 0))
+    return number("% behind one NAT", start, 0, 100, ask=lambda q, value: q | {"behind_nat": value / 100})
+
+
+@maker
+def caller(cluster: Cluster, asked: Asked, *choices: str) -> Control:
+    """Who asks, as `from_` of `send`: one of `choices`, else from outside, from each node, or a pod on each node."""
+    there = {p.spec.nodeName: f"pod:{p.namespace}/{p.name}" for p in reversed(cluster.pods) if p.status.podIP}
+    near = [f"node:{n.name}" for n in cluster.nodes] + [there[n.name] for n in cluster.nodes if n.name in there]
+    start = asked.get("from_") or ""
+    names = {"": "as the URL asks", "external": "outside"}
+    options = dict.fromkeys([start, *(choices or ["external", *near])])
+    options = [(names.get(o, o.replace(":", " ", 1)), o) for o in options]
+    return kinds.choice("caller", start, options, ask=lambda q, value: q | {"from_": value or None})
+
+
+@maker
+def seed(cluster: Cluster, asked: Asked, most: int = 100) -> Control:
     """Another throw of the dice: the same seed gives the same picks."""
-
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        return number("seed", asked["seed"], 0, max(most, asked["seed"]), ask=lambda q, value: q | {"seed": value})
-
-    return make
+    return _counted("seed", asked, 0, max(most, asked["seed"]), log=False)
 
 
-def header(name: str, *choices: str) -> Maker:
+@maker
+def header(cluster: Cluster, asked: Asked, name: str, *choices: str) -> Control:
     """The value of a request header, "" for none: any, or one of `choices`."""
+    start = (asked.get("headers") or {}).get(name, "")
 
-    def make(cluster: Cluster, asked: dict[str, Any]) -> Control:
-        start = (asked.get("headers") or {}).get(name, "")
+    def ask(q: Asked, value: str) -> dict[str, Any]:
+        others = {k: v for k, v in (q.get("headers") or {}).items() if k != name}
+        return q | {"headers": others | ({name: value} if value else {}) or None}
 
-        def ask(q: dict[str, Any], value: str) -> dict[str, Any]:
-            others = {k: v for k, v in (q.get("headers") or {}).items() if k != name}
-            return q | {"headers": others | ({name: value} if value else {}) or None}
-
-        label = f"header {name}"
-        if choices:
-            return choice(label, start, [(c or "(none)", c) for c in dict.fromkeys([start, *choices])], ask=ask)
-        return text(label, start, ask=ask)
-
-    return make
+    return _chosen(f"header {name}", start, choices, ask)

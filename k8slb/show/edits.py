@@ -1,10 +1,7 @@
 """Edits of objects as JSON merge patches: what an edited YAML changes, and the text that `apply` takes for it."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -16,6 +13,7 @@ from ..positions import Source
 from ..reader import items_of, read
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's: a tenth of the time, at every move of a control
+NAMES = (("kind",), ("metadata", "name"), ("metadata", "namespace"))
 
 
 def mapping_of(cluster: Cluster, ref: str) -> dict[str, Any]:
@@ -49,14 +47,8 @@ def typed_patch(before: Mapping[str, Any], text: str) -> str:
     Text that names another object, or several, is applied as it stands.
     """
     documents = [item.value for document in read(Source("<typed>", text)) for item in items_of(document)]
-    same = len(documents) == 1 and isinstance(documents[0], dict) and _named(documents[0]) == _named(before)
+    same = len(documents) == 1 and all(field_of(documents[0], path) == field_of(before, path) for path in NAMES)
     return patch_text(before, documents[0]) if same else text
-
-
-def _named(value: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    metadata = value.get("metadata")
-    names = metadata if isinstance(metadata, Mapping) else {}
-    return value.get("kind"), names.get("name"), names.get("namespace")
 
 
 def apply_typed(cluster: Cluster, before: Mapping[str, Any], text: str) -> Cluster:
@@ -77,17 +69,17 @@ def apply_call(text: str) -> str:
     return f'apply("""\n{text}""")' if plain else f"apply({text!r})"
 
 
-def with_field(mapping: Mapping[str, Any], path: Sequence[str | int], value: Any) -> dict[str, Any]:
-    """A copy of `mapping` with one field set; None removes it."""
-    result = deepcopy(dict(mapping))
-    inner: Any = result
-    for key in path[:-1]:
-        inner = inner[key] if isinstance(key, int) else inner.setdefault(key, {})
-    if value is None:
-        inner.pop(path[-1], None)
-    else:
-        inner[path[-1]] = value
-    return result
+def with_field(mapping: Any, path: Sequence[str | int], value: Any) -> Any:
+    """A copy of `mapping` with one field set, with what leads to it; None removes it, and what is empty without it."""
+    key, *rest = path
+    copied = list(mapping or ()) if isinstance(key, int) else dict(mapping or {})
+    new = with_field(field_of(copied, [key]), rest, value) if rest else value
+    if isinstance(key, int) and key == len(copied):
+        copied.append(None)
+    copied[key] = new
+    if value is None and not new:
+        del copied[key]
+    return copied
 
 
 def field_of(mapping: Any, path: Sequence[str | int]) -> Any:
@@ -104,13 +96,12 @@ def difference(before: Cluster, after: Cluster) -> str:
     """The YAML that differs between two clusters, as a unified diff; "" where they are alike."""
     lines: list[str] = []
     old, new = ({o.key: o for o in cluster.objects} for cluster in (before, after))
+    if any(key not in old and o.kind == "Pod" for key, o in new.items()):  # a workload's, written down to be changed
+        old |= {pod.key: pod for pod in before.pods if pod.key in new and pod.key not in old}
     for key in dict.fromkeys([*old, *new]):
         was, now = old.get(key), new.get(key)
         if was is not now:
             title = f"{(now or was).kind.lower()}/{(now or was).name}"
-            lines += _unified(title, *(dumped(o.raw).splitlines() if o else [] for o in (was, now)))
+            texts = (dumped(o.raw or kubectl.plain(o)).splitlines() if o else [] for o in (was, now))
+            lines += difflib.unified_diff(*texts, title, title, lineterm="", n=2)
     return "\n".join(lines)
-
-
-def _unified(title: str, before: list[str], after: list[str]) -> list[str]:
-    return list(difflib.unified_diff(before, after, title, title, lineterm="", n=2))

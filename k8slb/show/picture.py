@@ -1,10 +1,7 @@
 """A picture that says what it shows: PNG for every viewer, a sentence and a table for everybody who cannot see it."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -24,7 +21,3 @@ class Picture:
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict[str, Any], dict[str, Any]]:
         data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": str(self)}
         return data, {"image/png": {"alt": self.sentence}}
-
-    def save(self, path: str | Path) -> None:
-        """Write the PNG to `path`."""
-        Path(path).write_bytes(self.png)

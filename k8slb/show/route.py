@@ -4,12 +4,10 @@ The same decisions as `path.shares`, walked forward and merged by place, so the 
 those that `shares` gives.
 """
 
-from __future__ import annotations
-
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import path
 from ..cluster import Cluster
@@ -59,33 +57,31 @@ class Route:
 
     def arriving(self, stage: int) -> dict[Spot, Share]:
         """How much of all requests comes to each spot of a stage."""
-        total: dict[Spot, Share] = dict.fromkeys(self.stages[stage], Fraction(0) if stage else Fraction(1))
-        for edge in self.edges[stage - 1] if stage else ():
-            total[edge.target] = plus(total[edge.target], edge.share)
-        return total
+        into = self.edges[stage - 1] if stage else ()
+        total: dict[Spot, Share] = dict.fromkeys(self.stages[stage], Fraction(0 if stage else 1))
+        return summed(total, ((edge.target, edge.share) for edge in into))
+
+    def onward(self, stage: int) -> set[Spot]:
+        """The spots of a stage that something leads on from."""
+        return {e.source for e in self.edges[stage]} if stage < len(self.edges) else set()
 
     def ends(self) -> dict[Spot, Share]:
         """How much of all requests comes to each spot that nothing leads on from."""
-        result: dict[Spot, Share] = {}
-        for stage in range(len(self.stages)):
-            onward = {e.source for e in self.edges[stage]} if stage < len(self.edges) else set()
-            for spot, share in self.arriving(stage).items():
-                if spot not in onward:
-                    result[spot] = plus(result.get(spot, Fraction(0)), share)
-        return result
+        every = ((i, *found) for i in range(len(self.stages)) for found in self.arriving(i).items())
+        return summed({}, ((spot, share) for i, spot, share in every if spot not in self.onward(i)))
 
     def way(self, seen: Collection[str]) -> tuple[Spot, ...]:
         """The one way through the spots whose names or addresses were `seen`, one spot a stage."""
         best = {spot: (0, (spot,)) for spot in self.stages[0]}
         ended = []
-        for edges in self.edges:
+        for stage, edges in enumerate(self.edges):
             onward: dict[Spot, tuple[int, tuple[Spot, ...]]] = {}
             for source, target, _ in edges:
                 score, way = best[source]
                 score += target.name in seen or target.address in seen
                 if target not in onward or score > onward[target][0]:
                     onward[target] = score, (*way, target)
-            ended += [found for spot, found in best.items() if spot not in {e.source for e in edges}]
+            ended += [best[spot] for spot in best.keys() - self.onward(stage)]
             best = onward
         return max([*ended, *best.values()], key=lambda found: found[0])[1]
 
@@ -93,17 +89,17 @@ class Route:
 def edges(timeline: Timeline, begin: path.Start) -> Route:
     """The route of a request that sets out at `begin`."""
     view = timeline.seen_by(begin.place)
-    found: list[dict[tuple[Spot, Spot], Share]] = []
+    found: list[list[Edge]] = []
     controllers: set[str] = set()
 
     def draw(depth: int, source: Spot, target: Spot, share: Share) -> None:
-        found.extend({} for _ in range(depth + 1 - len(found)))
-        found[depth][source, target] = plus(found[depth].get((source, target), Fraction(0)), share)
+        found.extend([] for _ in range(depth + 1 - len(found)))
+        found[depth].append(Edge(source, target, share))
 
     client = _client(begin)
     front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, client, 0): Fraction(1)}
     for hop in range(path.MAX_HOPS + 1):
-        onward: dict[_At, Share] = {}
+        onward: list[tuple[_At, Share]] = []
         for at, share in front.items():
             decision = path.decide(timeline, at.place, at.flow, at.via)
             if hop == path.MAX_HOPS:
@@ -118,17 +114,14 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
                     draw(depth, here, _end(view, path.outcome_of(decision)), share)
                 continue
             retried = _retried(timeline, decision, at)
-            if retried:  # several tries are one step here: to who answers in the end
-                for outcome, part in retried.items():
-                    draw(depth, here, _end(view, outcome), _part(share, part))
-                continue
+            for outcome, part in retried.items():  # several tries are one step here: to who answers in the end
+                draw(depth, here, _end(view, outcome), _part(share, part))
             via = at.via if decision.layer == "dns" else None
-            for candidate, part in zip(decision.candidates, _exact(decision), strict=True):
-                to = _At(candidate.place, candidate.flow, via, here, depth)
-                onward[to] = plus(onward.get(to, Fraction(0)), _part(share, part))
-        front = onward
-    drawn = tuple(tuple(Edge(*pair, share) for pair, share in _ordered(stage.items())) for stage in found)
-    spots = tuple(tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
+            for candidate, part in () if retried else zip(decision.candidates, _exact(decision), strict=True):
+                onward.append((_At(candidate.place, candidate.flow, via, here, depth), _part(share, part)))
+        front = summed({}, onward)
+    drawn = tuple(tuple(sorted(merged(stage), key=lambda e: (_rank(e.source), _rank(e.target)))) for stage in found)
+    spots = (tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
     return Route(((client,), *spots), drawn, frozenset(controllers))
 
 
@@ -143,7 +136,7 @@ def _spot(view: Cluster, decision: Decision) -> Spot | None:
     if decision.layer in ("dns", "network"):
         return None
     if kind == "cloud-lb":
-        return Spot("load balancer", "load balancer", name)
+        return Spot("load balancer", "load balancer", name.partition(" ")[2] or name)  # "IP in ZONE" behind the IP
     if kind == "node":
         return Spot("node", name, view.node[name].address if name in view.node else "", view.mode)
     if decision.layer == "pods":
@@ -182,19 +175,25 @@ def _exact(decision: Decision) -> list[Share]:
         return [None] * len(decision.candidates)
 
 
-def plus(a: Share, b: Share) -> Share:
-    return None if a is None or b is None else a + b
+def merged(edges: Iterable[Edge]) -> Iterator[Edge]:
+    """Edges between the same two spots as one."""
+    total = summed({}, (((e.source, e.target), e.share) for e in edges))
+    return (Edge(*pair, share) for pair, share in total.items())
+
+
+def summed(total: dict[Any, Share], more: Iterable[tuple[Any, Share]]) -> dict[Any, Share]:
+    """`total` with shares added; a sum with an unknown share is unknown."""
+    for key, share in more:
+        before = total.get(key, Fraction(0))
+        total[key] = None if before is None or share is None else before + share
+    return total
 
 
 def _part(share: Share, part: Share) -> Share:
     return None if share is None or part is None else share * part
 
 
-def _ordered(pairs: Iterable[tuple[tuple[Spot, Spot], Share]]) -> list[tuple[tuple[Spot, Spot], Share]]:
-    return sorted(pairs, key=lambda item: (_rank(item[0][0]), _rank(item[0][1])))
-
-
 def _rank(spot: Spot) -> tuple:
     """Addresses by number; what no pod answers comes last."""
     numbers = [int(p) for p in spot.address.replace(":", ".").split(".") if p.isdigit()]
-    return spot.kind == "end", numbers, spot.name
+    return spot.kind == "end", numbers, spot.name, spot.address

@@ -1,9 +1,8 @@
 """Requests as dots: one step sends the next request of the simulated run along its way. Nothing moves by itself."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,6 +11,7 @@ from traitlets import link
 from .route import LOST, Route, Spot
 
 MOST = 1000  # nobody watches more
+FIT = {"width": "auto"}
 
 
 class Steps(widgets.HBox):
@@ -19,11 +19,10 @@ class Steps(widgets.HBox):
 
     def __init__(self, moved: Callable[[], None]):
         self.clock = widgets.Play(0, 0, MOST, interval=1400, layout={"display": "none"})
-        step = widgets.Button(description="Step", icon="step-forward", tooltip="Send the next request")
-        play = widgets.ToggleButton(description="Play", icon="play", tooltip="Send a request every 1.4 seconds")
-        back = widgets.Button(description="Back to start", icon="undo", tooltip="No request sent yet")
-        for button in (step, play, back):
-            button.layout.width = "auto"
+        told = ("Send the next request", "Send a request every 1.4 seconds", "No request sent yet")
+        step = widgets.Button(description="Step", icon="step-forward", tooltip=told[0], layout=FIT)
+        play = widgets.ToggleButton(description="Play", icon="play", tooltip=told[1], layout=FIT)
+        back = widgets.Button(description="Back to start", icon="undo", tooltip=told[2], layout=FIT)
         link((play, "value"), (self.clock, "playing"))
         play.observe(lambda change: setattr(play, "description", "Pause" if change["new"] else "Play"), "value")
         step.on_click(lambda _: setattr(self.clock, "value", min(self.clock.value + 1, self.clock.max)))
@@ -50,13 +49,16 @@ class Journeys:
 
     def __init__(self, route: Route, outcome: Any):
         self.route, self.outcome = route, outcome
-        self._ways: list[tuple[Spot, ...]] = []
+        self.way = cache(self._way)
 
-    def way(self, number: int) -> tuple[Spot, ...]:
-        """The spots that request `number` (from 1) passes."""
-        while len(self._ways) < number:
-            self._ways.append(self.route.way(self._seen(len(self._ways))))
-        return self._ways[number - 1]
+    def _way(self, number: int) -> tuple[Spot, ...]:
+        """The spots that request `number` (from 1) passes, by what the run's columns say about it."""
+        seen = set()
+        for column, (names, codes) in self.outcome.run.columns.items():
+            if codes[number - 1] >= 0:
+                name = names[codes[number - 1]]
+                seen.add({"status": f"answered {name}", "lost": LOST.get(name, name)}.get(column, name))
+        return self.route.way(seen)
 
     def counts(self, number: int) -> Counter[Spot]:
         """How many of the first `number` requests ended where."""
@@ -67,12 +69,3 @@ class Journeys:
         over = f" on connection {run.connection[number - 1] + 1:,}" if run.connections < run.requests else ""
         names = [spot.name for spot in self.way(number)[1:] if spot.kind != "load balancer"]
         return f"request {number:,}{over}: {', '.join(names)}"
-
-    def _seen(self, index: int) -> set[str]:
-        """What the run's columns say about a request, in the words that the route uses."""
-        seen = set()
-        for column, (names, codes) in self.outcome.run.columns.items():
-            if codes[index] >= 0:
-                name = names[codes[index]]
-                seen.add({"status": f"answered {name}", "lost": LOST.get(name, name)}.get(column, name))
-        return seen

@@ -1,7 +1,5 @@
 """Objects as the tables that kubectl get prints."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import pandas as pd
