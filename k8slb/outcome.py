@@ -91,6 +91,9 @@ class Outcome:
             changes = len(self.timeline.moments) > 1
             return 0.0, "not known: " + ("the cluster changes" if changes else "the shares depend on load")
         last = balancer(list(self.run.counters)[-1])
+        if last.memoryless:  # of several throws in a row, the one that most make
+            random = [name for name in self.run.counters if balancer(name).memoryless]
+            last = balancer(max(random, key=self.run.alike.__getitem__))
         picks, alike = self.run.picks[last.name], self.run.alike[last.name]
         turns = last.cycle or last.name == "ipvs-wrr"  # kube-proxy gives every pod weight 1
         by = "hashed " if last.hashes else "" if turns else "random "

@@ -54,10 +54,24 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"cell-{number:02d}"
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = _together(cell.outputs)
         for output in cell.get("outputs", ()):
             if "data" in output:
                 output.data = {kind: output.data[kind] for kind in KEPT if kind in output.data}
     return notebook
+
+
+def _together(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What was printed in one go: how many messages it came in differs from run to run."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        before = found[-1] if found else {}
+        if output.output_type == "stream" and before.get("name") == output.name:
+            before.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def build(lesson: Path) -> list[Path]:

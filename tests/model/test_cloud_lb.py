@@ -348,3 +348,14 @@ def test_sampling_agrees_with_the_exact_shares(name, settings):
     assert ("node" in run.table) == (settings.get("targets") != "ip")
     if "node" in run.table:
         assert set(run.table["node"]) <= set(cluster.node)
+
+
+def test_the_spread_told_is_the_one_seen():
+    """Two throws in a row, zone and pod: a lone pod's share is as uneven as one throw of all connections."""
+    zones = shop().with_load_balancer("aws-nlb", targets="ip")
+    runs = [zones.send(VIP, requests=600, seed=seed) for seed in range(200)]
+    pod = next(pod for pod, share in runs[0].exact.items() if share == Fraction(1, 3))
+    shares = [run.share("pod")[pod] for run in runs]
+    mean = sum(shares) / 200
+    seen = sqrt(sum((share - mean) ** 2 for share in shares) / 199)
+    assert 0.8 < 2 * seen / runs[0].spread[0] < 1.25
