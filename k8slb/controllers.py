@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .objects import Ingress, IngressClass, Object, Pod, Service, Workload
+from .objects import Gateway, Ingress, IngressClass, Object, Pod, Service, Workload
 
 SPEC = "k8slb/spec"  # the Ingress specification itself, no product
 INGRESS_NGINX = "k8s.io/ingress-nginx"
@@ -95,12 +95,14 @@ def runs(controller: str, class_names: Iterable[str], thing: Pod | Workload) -> 
 
 @dataclass(frozen=True)
 class Controller:
-    """A controller as it runs in a cluster: its replicas, the Service in front of them, the Ingresses it serves."""
+    """A controller as it runs in a cluster: its replicas, the Service in front of them, the Ingresses it serves, or the
+    Gateway that these replicas are of."""
 
     name: str
     pods: tuple[Pod, ...] = ()
     service: Service | None = None
     ingresses: tuple[Ingress, ...] = ()
+    gateway: Gateway | None = None
 
     @property
     def modelled(self) -> bool:

@@ -70,7 +70,10 @@ class Rejected:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is remembered of a decision, so that it is not taken again: by `key`, for `timeout` seconds after its last
-    use (`unused`: after its only use, where that differs), for at most `capacity` keys (None: no limit)."""
+    use (`unused`: after its only use, where that differs), for at most `capacity` keys (None: no limit).
+
+    "cookie": the client brings back what it was given (`key` names the cookie): the text a hash works on where the
+    balancer hashes, else the candidate."""
 
     kind: Literal["conntrack", "ClientIP", "cookie", "pool"]
     key: str
@@ -80,12 +83,57 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What a place admits of each `key` (such as a client's address) before it answers `status` itself.
+
+    So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name`: the setting.
+    """
+
+    kind: Literal["rate", "connections"]
+    key: str
+    burst: int
+    rate: float = 0.0
+    status: int = 503
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many retries there may be: `ratio` of the requests of the last `window` seconds, and `floor` a second."""
+
+    ratio: float
+    floor: float = 0.0
+    window: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class OnFailure:
-    """What a proxy does when the chosen peer fails: `tries` in all, then the status for a refusal or a time-out."""
+    """What a proxy does when the chosen peer fails: `tries` in all, then the status for a refusal or a time-out.
+
+    An answer of one of `statuses` is a failure too, for the `methods` named (empty: all).
+    """
 
     tries: int = 1
     refused: int = 502
     timed_out: int = 504
+    statuses: frozenset[int] = frozenset()
+    methods: frozenset[str] = frozenset()
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ejects:
+    """Outlier detection: a peer is left out for `base` seconds (each time longer, up to `longest`) after `consecutive`
+    failures, while 100 * (ejected + 1) / peers is at most `percent`; when fewer than `panic` percent are left, all are
+    used. The defaults are Envoy's (1.40, outlier_detection.proto)."""
+
+    consecutive: int = 5
+    interval: float = 10.0
+    base: float = 30.0
+    longest: float = 300.0
+    percent: float = 10.0
+    panic: float = 50.0
+    at_least_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +153,9 @@ class Decision:
     state: tuple | None = None
     remembers: tuple[Memory, ...] = ()
     on_failure: OnFailure | None = None
+    limits: tuple[Limit, ...] = ()
+    ejects: Ejects | None = None
+    key_text: str = ""  # what a hash works on in place of the request's path
     status: int | None = None
     rule: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)

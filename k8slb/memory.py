@@ -273,7 +273,7 @@ class InOrder(Sender):
             index = at.index.get(endpoint)
             self.draw = draw if index is not None else self.draw
         if index is None:
-            key = None if policy.memoryless else key_of(decision.flow, connection.port, source)
+            key = None if policy.memoryless else key_of(decision, connection.port, source)
             index = policy.pick(decision.candidates, state, self.rng, key, self.now)
             if index is None:
                 return None

@@ -18,7 +18,7 @@ from .decision import Candidate, Decision, Hop, Place, Timeline, pod_place
 from .endpoints import node_named
 from .errors import InputError, NotModelled, shown, whole
 from .kubectl import find
-from .layers import cloud_lb, dns, ingress, kube_proxy, pods
+from .layers import cloud_lb, dns, gateway, ingress, kube_proxy, mesh, pods
 from .objects import Node, Pod, Service
 from .traffic import CLIENT, Flow, flow_of, is_address
 
@@ -113,6 +113,8 @@ def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None,
     if place.kind == "endpoint" or (behind and place == pod_place(behind)):
         return _arrived(view, flow, place, now)
     inside = place.kind not in ("outside", "cloud-lb")
+    if inside and mesh.handles(view, flow, place):
+        return mesh.decide(view, flow, place, now)
     at = _rules_of(view, flow, place) if inside or flow.destination in view.node_at else None
     if at is not None:
         return kube_proxy.decide(timeline.seen_by(at, now), flow, at, now)
@@ -136,8 +138,9 @@ def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
 def _arrived(view: Cluster, flow: Flow, place: Place, now: float) -> Decision:
     controller = view.replica_at.get(flow.destination)
     if flow.request and controller and view.pod_behind(flow.destination, flow.port) in controller.pods:
-        return ingress.decide(view, flow, place, now)
-    return pods.decide(view, flow, place, now)
+        return (gateway if controller.gateway else ingress).decide(view, flow, place, now)
+    refused = mesh.refused(view, flow, place)
+    return refused or pods.decide(view, flow, place, now)
 
 
 def _rules_of(view: Cluster, flow: Flow, place: Place) -> Place | None:
@@ -209,12 +212,14 @@ def _pick(decision: Decision, tried: list[Candidate], rng: Random, memory: dict,
     state = memory.setdefault(decision.state, {})
     policy = balancer(decision.balancer)
     port = rng.randint(*EPHEMERAL) if policy.hashes else 0
-    return left[policy.pick(left, state, rng, key_of(decision.flow, port), now)]
+    return left[policy.pick(left, state, rng, key_of(decision, port), now)]
 
 
-def key_of(flow: Flow, port: int = 0, source: str = "") -> Key:
-    """What a hash may use of a flow and its source port (`source`: of another client's)."""
-    return Key(source or flow.source, port, flow.destination, flow.request.path if flow.request else "")
+def key_of(decision: Decision, port: int = 0, source: str = "") -> Key:
+    """What a hash may use of a decision's flow and its source port (`source`: of another client's)."""
+    flow = decision.flow
+    text = decision.key_text or (flow.request.path if flow.request else "")
+    return Key(source or flow.source, port, flow.destination, text)
 
 
 def in_circles(decision: Decision) -> Decision:
@@ -280,7 +285,7 @@ def exact_shares(decision: Decision) -> list[Fraction]:
     policy = balancer(decision.balancer)
     if policy.exact is None:
         raise NotModelled(f"exact shares of {policy.name}: they depend on load; use send")
-    return policy.exact(decision.candidates, key_of(decision.flow))
+    return policy.exact(decision.candidates, key_of(decision))
 
 
 def outcome_of(decision: Decision) -> Outcome:

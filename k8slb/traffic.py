@@ -31,6 +31,8 @@ class Flow:
     """A connection on its way: addresses as they stand at this point, and its request (None for tcp, udp, sctp).
 
     `destination` is a name until DNS has answered. The source port is any of the client's; nothing here depends on it.
+    `backend`: which of several backends that share a route a proxy has picked, before it picks a pod of it. `identity`:
+    whom the caller's certificate names, where a mesh encrypts (mTLS).
     """
 
     protocol: str
@@ -38,6 +40,8 @@ class Flow:
     destination: str
     port: int
     request: Request | None = None
+    backend: int | None = None
+    identity: str = ""
 
     @property
     def to(self) -> str:

@@ -22,6 +22,8 @@ FLOORS = [
     "traffic",
     "endpoints",
     "decision",
+    "upstream",
+    "routes",
     "balancers",
     "layers",
     "path",

@@ -1,19 +1,19 @@
 """The Ingress controller: which rule matches a request, and which pod the controller then dials.
 
-Controllers dial pods, not the Service's ClusterIP: they read EndpointSlices themselves, so kube-proxy has no part in
-this step unless service-upstream asks for it. What the controllers do differently stands in a file of each.
+What the controllers do differently stands in a file of each; what all proxies do with the Service, in `upstream`.
 """
 
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 
 from ...cluster import Cluster
 from ...controllers import INGRESS_NGINX, SPEC, Controller
-from ...decision import Candidate, Decision, Place, Rejected, to_endpoint
-from ...endpoints import of_port, why_none
+from ...decision import Decision, Place
 from ...errors import NotModelled
 from ...objects import Service, ServicePort
 from ...traffic import Flow, Request
+from ...upstream import dial
 from . import ingress_nginx, spec
 from .match import Answered, Matched, takers
 
@@ -29,47 +29,30 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     certificate, warnings = certificate_for(view, controller, request) if request.scheme == "https" else (None, [])
     found, rejected = how.match(view, controller, request)
     facts = {"controller": controller.name, "certificate": certificate}
-    answer = partial(Decision, layer="ingress", place=place, grain="request", flow=flow)
-    warnings += found.warnings
+    common = {"layer": "ingress", "place": place, "flow": flow, "facts": facts}
+    common["warnings"] = warnings = (*warnings, *found.warnings)
+    answer = partial(Decision, grain="request", action="respond", rejected=tuple(rejected), **common)
     if isinstance(found, Answered):
         facts |= {"location": found.location} if found.location else {}
-        told = {"facts": facts, "rejected": tuple(rejected), "warnings": tuple(warnings)}
-        return answer(action="respond", status=found.status, why=found.why, **told)
+        return answer(status=found.status, why=found.why)
     served = view.served[found.ingress.key]
-    warnings += [f"{found.ingress}: {served.why}"] if served.assumed and not found.ingress.spec.ingressClassName else []
+    if served.assumed and not found.ingress.spec.ingressClassName:
+        common["warnings"] = (*warnings, f"{found.ingress}: {served.why}")
     service, port, missing = _backend(view, found, how)
     wanted = found.backend.service
     number = port.port if port else wanted.port.wanted
     facts["backend"] = {"namespace": found.ingress.namespace, "service": wanted.name, "port": number}
-    onward = how.forwarded(found, request, flow.source)
-    facts["forwarded"] = {"host": onward.host, "path": onward.path, "headers": dict(onward.headers)}
-    upstream = not missing and how.dials_cluster_ip(found.ingress, service)
-    endpoints = [] if missing or upstream else of_port(view, service, port)
-    ready = [e for e in endpoints if e.ready]
-    unready = [e for e in endpoints if not e.ready]
-    rejected += [Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",)) for e in unready]
-    answer = partial(answer, rejected=tuple(rejected), facts=facts, warnings=tuple(warnings))
+    request = how.forwarded(found, request, flow.source)
+    facts["forwarded"] = {"host": request.host, "path": request.path, "headers": dict(request.headers)}
     where = "{}:{}".format(*found.where) if found.where[0] else "assumed"
-    why = f"{found.why} ({where}) is {wanted.name}:{number}"
-    source = flow.destination  # the controller opens a connection of its own, from its own address
-    if upstream:
-        to = Flow("TCP", source, service.spec.clusterIP, port.port, onward)
-        why += "; service-upstream: to the ClusterIP, so kube-proxy's rules pick"
-        candidate = Candidate(str(service), to.to, place, to)
-        return answer(action="forward", why=why, candidates=(candidate,), on_failure=how.ON_FAILURE)
-    if not ready:
-        missing = missing or f"{service} has no ready endpoint{why_none(view, service, port)}"
-        return answer(action="respond", status=503, why=f"{why}, but {missing}")
-    candidates = [to_endpoint(view, e, Flow("TCP", source, "", 0, onward)) for e in ready]
-    return answer(
-        action="forward",
-        why=f"{why}; {how.HOW}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
-        brief=(f"{found.brief} ({where}) is {wanted.name}:{number}", ", not through its ClusterIP"),
-        candidates=tuple(candidates),
-        balancer=how.BALANCER,
-        state=("ingress", place, found.ingress.namespace, wanted.name, number),
-        on_failure=how.ON_FAILURE,
-    )
+    told = {
+        name: f"{text} ({where}) is {wanted.name}:{number}"
+        for name, text in (("why", found.why), ("brief", found.brief))
+    }
+    if missing:
+        return replace(answer(status=503, why=f"{told['why']}, but {missing}"), warnings=common["warnings"])
+    onward = Flow("TCP", flow.destination, "", 0, request)  # a connection of the controller's own, from its address
+    return dial(view, service, port, onward, how.policy(found, service), rejected=rejected, **told, **common)
 
 
 def _backend(view: Cluster, found: Matched, how: ModuleType) -> tuple[Service | None, ServicePort | None, str]:

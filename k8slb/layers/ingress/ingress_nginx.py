@@ -15,11 +15,10 @@ from ...decision import OnFailure, Rejected
 from ...errors import NotModelled, shown
 from ...objects import Ingress, IngressBackend, Service, ServicePort
 from ...traffic import Request
+from ...upstream import Policy
 from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
 
-BALANCER = "ingress-nginx-round-robin"
-HOW = "takes the next ready pod in turn (a counter per worker of this replica)"
-ON_FAILURE = OnFailure(tries=3)
+IN_TURN = "takes the next ready pod in turn (a counter per worker of this replica)"
 DEFAULT_CERTIFICATE = "ingress-nginx's self-signed default"
 PREFIX = "nginx.ingress.kubernetes.io/"
 MODELLED = {"rewrite-target", "use-regex", "ssl-redirect", "force-ssl-redirect", "app-root", "service-upstream"}
@@ -29,8 +28,11 @@ def annotation(ingress: Ingress, name: str) -> str:
     return ingress.metadata.annotations.get(PREFIX + name, "")
 
 
-def dials_cluster_ip(ingress: Ingress, service: Service) -> bool:
-    return annotation(ingress, "service-upstream") == "true" and not service.headless
+def policy(found: Matched, service: Service) -> Policy:
+    """Round robin over pods with three tries; service-upstream dials the ClusterIP."""
+    upstream = annotation(found.ingress, "service-upstream") == "true" and not service.headless
+    how = "service-upstream" if upstream else IN_TURN
+    return Policy("ingress-nginx-round-robin", how, OnFailure(tries=3), cluster_ip=upstream)
 
 
 def port_of(service: Service, wanted: int | str) -> ServicePort | None:

@@ -7,20 +7,19 @@ specification names no balancer: uniform random is used. ImplementationSpecific 
 
 from ...cluster import Cluster
 from ...controllers import Controller
-from ...decision import OnFailure, Rejected
-from ...objects import HTTPIngressPath, Ingress, Service
+from ...decision import Rejected
+from ...objects import HTTPIngressPath, Service
 from ...traffic import Request
+from ...upstream import Policy
 from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
 
-BALANCER = "spec-random"
-HOW = "picks at random (the specification names no balancer)"
-ON_FAILURE = OnFailure()
+POLICY = Policy("spec-random", "picks at random (the specification names no balancer)")
 DEFAULT_CERTIFICATE = None
 port_of = Service.port_of
 
 
-def dials_cluster_ip(ingress: Ingress, service: Service) -> bool:
-    return False
+def policy(found: Matched, service: Service) -> Policy:
+    return POLICY
 
 
 def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:

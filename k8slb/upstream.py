@@ -1,0 +1,92 @@
+"""What a proxy does once it knows the Service: dial one of its pods, the ClusterIP, or answer that there is none.
+
+Ingress controllers, Gateways and meshes all read EndpointSlices themselves and dial pods, so kube-proxy has no part in
+this step unless a setting asks for the ClusterIP. How they pick differs: each hands in a Policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .cluster import Cluster
+from .decision import Candidate, Decision, Ejects, Memory, OnFailure, Rejected, to_endpoint
+from .endpoints import of_port, why_none
+from .objects import Service, ServicePort
+from .traffic import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a proxy picks among a Service's pods, and what it keeps of it: fields of the Decision it makes.
+
+    `how`: the clause that tells it. `cluster_ip`: it dials the Service's ClusterIP instead. `generation`: a balancer's
+    state is lost with another one (a reload of the proxy's configuration).
+    """
+
+    balancer: str
+    how: str
+    on_failure: OnFailure = OnFailure()
+    key_text: str = ""
+    remembers: tuple[Memory, ...] = ()
+    ejects: Ejects | None = None
+    cluster_ip: bool = False
+    generation: int = 0
+
+
+def dial(
+    view: Cluster,
+    service: Service,
+    port: ServicePort,
+    onward: Flow,
+    policy: Policy,
+    *,
+    why: str,
+    brief: str,
+    unavailable: int = 503,
+    rejected: Sequence[Rejected] = (),
+    **common: Any,
+) -> Decision:
+    """The decision for a Service port that exists. `onward`: the flow as the proxy sends it, its destination still open.
+
+    `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits ...; `why` and `brief` say how
+    the Service was found. Without a ready endpoint the proxy answers `unavailable`.
+    """
+    common = {"grain": "request", **common}
+    if policy.cluster_ip:
+        to = replace(onward, destination=service.spec.clusterIP, port=port.port)
+        why += f"; {policy.how}: to the ClusterIP, so kube-proxy's rules pick"
+        candidates = (Candidate(str(service), to.to, common["place"], to),)
+        own = {"candidates": candidates, "on_failure": policy.on_failure, "rejected": tuple(rejected)}
+        return Decision(action="forward", why=why, **own, **common)
+    endpoints = of_port(view, service, port)
+    unready = [
+        Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",))
+        for e in endpoints
+        if not e.ready
+    ]
+    common["rejected"] = (*rejected, *unready)
+    ready = [e for e in endpoints if e.ready]
+    if not ready:
+        missing = f"{service} has no ready endpoint{why_none(view, service, port)}"
+        return Decision(action="respond", status=unavailable, why=f"{why}, but {missing}", **common)
+    return Decision(
+        action="forward",
+        why=f"{why}; {policy.how}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
+        brief=(brief, ", not through its ClusterIP"),
+        candidates=tuple(to_endpoint(view, e, onward) for e in ready),
+        balancer=policy.balancer,
+        state=(common["layer"], common["place"], *service.key[1:], port.port, policy.generation),
+        on_failure=policy.on_failure,
+        key_text=policy.key_text,
+        remembers=policy.remembers,
+        ejects=policy.ejects,
+        **common,
+    )
+
+
+def among(backends: Sequence[tuple[str, int]], balancer: str, **common: Any) -> Decision:
+    """The decision which of several `backends`, (name, weight) of each, gets the request: at the same place as before,
+    with `flow.backend` set; the pod is picked after it."""
+    flow, place = common["flow"], common["place"]
+    candidates = (Candidate(n, n, place, replace(flow, backend=i), w) for i, (n, w) in enumerate(backends))
+    return Decision(grain="request", action="forward", candidates=tuple(candidates), balancer=balancer, **common)
