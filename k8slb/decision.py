@@ -86,7 +86,8 @@ class Memory:
 class Limit:
     """What a place admits of each `key` (such as a client's address) before it answers `status` itself.
 
-    So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name`: the setting.
+    So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name` is the
+    setting.
     """
 
     kind: Literal["rate", "connections"]

@@ -5,7 +5,7 @@ this step unless a setting asks for the ClusterIP. How they pick differs: each h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .cluster import Cluster
@@ -25,7 +25,7 @@ class Policy:
 
     balancer: str
     how: str
-    on_failure: OnFailure = OnFailure()
+    on_failure: OnFailure = field(default_factory=OnFailure)
     key_text: str = ""
     remembers: tuple[Memory, ...] = ()
     ejects: Ejects | None = None
@@ -46,10 +46,9 @@ def dial(
     rejected: Sequence[Rejected] = (),
     **common: Any,
 ) -> Decision:
-    """The decision for a Service port that exists. `onward`: the flow as the proxy sends it, its destination still open.
+    """The decision for a Service port that exists; `onward` is the flow as the proxy sends it, its destination open.
 
-    `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits ...; `why` and `brief` say how
-    the Service was found. Without a ready endpoint the proxy answers `unavailable`.
+    `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits; `why` and `brief` say how the Service was found. Without a ready endpoint the proxy answers `unavailable`.
     """
     common = {"grain": "request", **common}
     if policy.cluster_ip:

@@ -45,10 +45,8 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     request = how.forwarded(found, request, flow.source)
     facts["forwarded"] = {"host": request.host, "path": request.path, "headers": dict(request.headers)}
     where = "{}:{}".format(*found.where) if found.where[0] else "assumed"
-    told = {
-        name: f"{text} ({where}) is {wanted.name}:{number}"
-        for name, text in (("why", found.why), ("brief", found.brief))
-    }
+    said = f" ({where}) is {wanted.name}:{number}"
+    told = {"why": found.why + said, "brief": found.brief + said}
     if missing:
         return replace(answer(status=503, why=f"{told['why']}, but {missing}"), warnings=common["warnings"])
     onward = Flow("TCP", flow.destination, "", 0, request)  # a connection of the controller's own, from its address
