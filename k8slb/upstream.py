@@ -48,7 +48,8 @@ def dial(
 ) -> Decision:
     """The decision for a Service port that exists; `onward` is the flow as the proxy sends it, its destination open.
 
-    `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits; `why` and `brief` say how the Service was found. Without a ready endpoint the proxy answers `unavailable`.
+    `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits. `why` and `brief` say
+    how the Service was found. Without a ready endpoint the proxy answers `unavailable`.
     """
     common = {"grain": "request", **common}
     if policy.cluster_ip:
@@ -58,12 +59,8 @@ def dial(
         own = {"candidates": candidates, "on_failure": policy.on_failure, "rejected": tuple(rejected)}
         return Decision(action="forward", why=why, **own, **common)
     endpoints = of_port(view, service, port)
-    unready = [
-        Rejected(f"{e.name or 'endpoint'} {e.address}", "not ready", service, ("spec",))
-        for e in endpoints
-        if not e.ready
-    ]
-    common["rejected"] = (*rejected, *unready)
+    unready = (f"{e.name or 'endpoint'} {e.address}" for e in endpoints if not e.ready)
+    common["rejected"] = (*rejected, *(Rejected(what, "not ready", service, ("spec",)) for what in unready))
     ready = [e for e in endpoints if e.ready]
     if not ready:
         missing = f"{service} has no ready endpoint{why_none(view, service, port)}"
