@@ -204,6 +204,27 @@ def rules(cluster: Cluster, asked: Asked, ingress: str) -> Control:
     return Control(table, table, start, does=does)
 
 
+@maker
+def weights(cluster: Cluster, asked: Asked, route: str, rule: int = 0, most: int = 100) -> Control:
+    """The weights of the backends in one rule of an HTTPRoute, 0 to `most`."""
+    before = edits.mapping_of(cluster, f"httproute/{route}" if "httproute/" not in route else route)
+    keys = ("spec", "rules", rule, "backendRefs")
+    backends = edits.field_of(before, keys)
+    now = tuple(b.get("weight", 1) for b in backends)
+
+    def does(c: Cluster, values: tuple[int, ...]) -> tuple[Cluster, str]:
+        weighed = [b | {"weight": w} for b, w in zip(backends, values, strict=True)]
+        return _applied(c, edits.patch_text(before, edits.with_field(before, keys, weighed)))
+
+    return kinds.row(f"weights in {before['metadata']['name']}", [b["name"] for b in backends], now, most, does=does)
+
+
+@maker
+def controller(cluster: Cluster, asked: Asked, *names: str) -> Control:
+    """The Ingress controller that serves the manifests: one of `names`; the first is the cluster's own."""
+    return kinds.choice("controller", names[0], list(names), does=lambda c, name: _called(c, "with_controller", name))
+
+
 # --- the question ----------------------------------------------------------------------------------------------------
 
 
