@@ -1,7 +1,8 @@
 """k8slb: what happens to a request in Kubernetes, layer by layer, as real components do it."""
 
+from .answers.picks import picks
 from .errors import InputError, K8slbError, NotModelled
-from .front import Cluster, load
+from .front import Cluster, facts_table, load
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "load"]
+__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "facts_table", "load", "picks"]

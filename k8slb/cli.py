@@ -124,6 +124,16 @@ def _picks(args: argparse.Namespace) -> int:
     return 0 if any(result.counts.values()) else 1
 
 
+def _translate(args: argparse.Namespace) -> int:
+    made = _cluster(args).translate(args.gateway_class)
+    if args.output == "yaml":
+        print(made.yaml, end="")
+        print(made, file=sys.stderr)
+    else:
+        _print(args, made)
+    return 1 if made.changes.rows else 0
+
+
 def _numbers(text: str) -> dict[str, int]:
     pairs = [part.strip().rpartition("=") for part in text.split(",")]
     numbers = {name: int(number) for name, _, number in pairs if name and re.fullmatch("[0-9]{1,9}", number)}
@@ -138,4 +148,4 @@ def _number_or_each(text: str) -> int | dict[str, int]:
 
 TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers": _numbers}
 TYPES["number or each"] = _number_or_each
-RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks}
+RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks, "translate": _translate}

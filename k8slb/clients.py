@@ -19,10 +19,12 @@ import numpy as np
 from .cluster import Cluster
 from .decision import Timeline
 from .errors import InputError, shown, whole
+from .layers import mesh
 from .path import Spread, Start, mixed, shares
 from .traffic import CLIENT
 
 MAX_CLIENTS = 100_000
+PROXIES = 1000  # of a mesh, beside client pods; beyond that many, clients share them
 _NETWORK = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?")
 _UNTOLD = ("Pod", "EndpointSlice", "Endpoints")  # kinds whose addresses are pods', which no client has
 
@@ -69,14 +71,16 @@ def clients_of(moments: Sequence[Cluster], begin: Start, count: int = 1, behind_
     if len(addresses) <= address_of.max():
         raise InputError(f"the pods' network has no room for {count:,} clients", expected=f"up to {len(addresses):,}")
     nodes = [n.name for n in moments[0].nodes if all(n.name in m.node for m in moments)]
+    proxies = PROXIES if added and mesh.member_at(moments[0], begin.place).mesh else 1  # each pod has one of its own
     found: dict[tuple, int] = {}
     start_of = np.zeros(len(addresses), np.int64)
     starts: list[Start] = []
     for i, (address, kind) in enumerate(zip(addresses, _told_apart(moments, addresses), strict=True)):
-        via = nodes[i % len(nodes)] if added and i and nodes and begin.via is None else begin.via
-        start_of[i] = found.setdefault((via, kind), len(starts))
+        via = nodes[i % len(nodes)] if added and i and nodes and begin.via is None and proxies == 1 else begin.via
+        place = begin.place._replace(name=f"{begin.place.name} {i % proxies + 1}") if i % proxies else begin.place
+        start_of[i] = found.setdefault((via, kind, place), len(starts))
         if start_of[i] == len(starts):
-            starts.append(replace(begin, flow=replace(begin.flow, source=address), via=via))
+            starts.append(replace(begin, place=place, flow=replace(begin.flow, source=address), via=via))
     return Clients(addresses, address_of, tuple(starts), start_of, behind_nat)
 
 

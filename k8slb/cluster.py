@@ -14,8 +14,10 @@ from . import derive
 from . import objects as k8s
 from .controllers import Controller, Served, class_names, runs, serves
 from .manifests import Manifests
+from .objects.gateways import GROUP
 from .scheduling import Running
 
+PARENTS = {"Gateway": GROUP, "Service": ""}  # the kinds that routes name, and their groups
 MODES = ("iptables", "nftables", "ipvs")
 
 
@@ -40,6 +42,7 @@ class Cluster:
     """The bare value. `front.Cluster` adds what people type."""
 
     manifests: Manifests
+    own_balancers: tuple[tuple[str, Any], ...] = ()  # (layer, a balancer's name or a function of one's own)
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def with_objects(self, objects: Iterable[k8s.Object]) -> Self:
@@ -182,20 +185,45 @@ class Cluster:
         mine = [o for o in self.objects if isinstance(o, k8s.Ingress) and self.served[o.key].controller == name]
         return Controller(name, tuple(pods), self._front_of(pods), tuple(mine))
 
-    def _front_of(self, pods: list[k8s.Pod]) -> k8s.Service | None:
+    def _front_of(self, pods: list[k8s.Pod], ports: Iterable[int] = (80, 443)) -> k8s.Service | None:
         """The Service that leads to these pods from outside: a LoadBalancer before a NodePort before any other."""
         if not pods:
             return None
         rank, labels = ("LoadBalancer", "NodePort", "ClusterIP"), pods[0].metadata.labels
         near = [s for s in self.services.values() if s.namespace == pods[0].namespace and s.spec.type in rank]
         mine = [s for s in near if s.spec.selector and s.spec.selector.items() <= labels.items()]
-        mine = [s for s in mine if any(p.port in (80, 443) for p in s.spec.ports)]
+        mine = [s for s in mine if any(p.port in ports for p in s.spec.ports)]
         return min(mine, key=lambda s: (rank.index(s.spec.type), s.headless), default=None)
 
     @cached_property
+    def gateways(self) -> dict[tuple[str, str], Controller]:
+        """Every Gateway by namespace and name, with the pods that are its replicas and the Service in front of them."""
+        classes = {o.name: o for o in self.objects if isinstance(o, k8s.GatewayClass)}
+        found = {}
+        for one in (o for o in self.objects if isinstance(o, k8s.Gateway)):
+            pods = self.selected(one.namespace, {derive.GATEWAY_LABEL: one.name})
+            front = self._front_of(pods, {x.port for x in one.spec.listeners})
+            found[one.namespace, one.name] = Controller(
+                derive.gateway_of(one, classes).controller, tuple(pods), front, gateway=one
+            )
+        return found
+
+    @cached_property
+    def routes_of(self) -> dict[tuple[str, str, str], list[tuple[k8s.HTTPRoute, k8s.ParentReference]]]:
+        """The HTTPRoutes by (kind, namespace, name) of what they name as a parent: a Gateway, or a Service (mesh)."""
+        routes = (o for o in self.objects if isinstance(o, k8s.HTTPRoute))
+        named = ((r, p) for r in routes for p in r.spec.parentRefs if p.group == PARENTS.get(p.kind))
+        return grouped(((p.kind, p.namespace or r.namespace, p.name), (r, p)) for r, p in named)
+
+    @cached_property
+    def grants(self) -> dict[str, list[k8s.ReferenceGrant]]:
+        return grouped((o.namespace, o) for o in self.objects if isinstance(o, k8s.ReferenceGrant))
+
+    @cached_property
     def replica_at(self) -> dict[str, Controller]:
-        """The controller by its replicas' addresses."""
-        return {p.status.podIP: c for c in self.controllers.values() for p in c.pods if p.status.podIP}
+        """The controller, or the Gateway, by its replicas' addresses."""
+        running = (*self.controllers.values(), *self.gateways.values())
+        return {p.status.podIP: c for c in running for p in c.pods if p.status.podIP}
 
     @cached_property
     def hosts(self) -> dict[str, list[k8s.Ingress]]:
@@ -209,11 +237,17 @@ class Cluster:
         return grouped((o.namespace, o.name) for o in self.objects if o.kind.endswith("NetworkPolicy"))
 
     @cached_property
-    def routed_hosts(self) -> set[str]:
-        """The hosts of HTTPRoutes and of Gateways' listeners, which are not walked through."""
-        routes = {h for o in self.objects if isinstance(o, k8s.HTTPRoute) for h in o.spec.hostnames}
-        return routes | {x.hostname for o in self.objects if isinstance(o, k8s.Gateway) for x in o.spec.listeners}
+    def gateway_hosts(self) -> dict[str, dict[tuple[str, str], k8s.Object]]:
+        """The Gateways by the hosts that an HTTPRoute of theirs or a listener names, and the first to do so."""
+        found: dict[str, dict[tuple[str, str], k8s.Object]] = {}
+        for key, controller in self.gateways.items():
+            routes = [r for r, _ in self.routes_of.get(("Gateway", *key), ())]
+            named = [(h, r) for r in routes for h in r.spec.hostnames]
+            named += [(x.hostname, controller.gateway) for x in controller.gateway.spec.listeners if x.hostname]
+            for host, by in named:
+                found.setdefault(host, {}).setdefault(key, by)
+        return found
 
     @cached_property
-    def secrets(self) -> set[tuple[str, str]]:
-        return {(o.namespace, o.name) for o in self.objects if isinstance(o, k8s.Secret)}
+    def secrets(self) -> dict[tuple[str, str], k8s.Secret]:
+        return {(o.namespace, o.name): o for o in self.objects if isinstance(o, k8s.Secret)}

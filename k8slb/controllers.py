@@ -1,41 +1,49 @@
-"""Which Ingress controllers exist, which Ingresses they serve, and how the model recognises their pods.
+"""Which Ingress controllers there are, what is known of each, which Ingresses they serve and how their pods look.
 
 Class names and controller names are the projects' own (IngressClass examples of each, read 2026-11).
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .errors import InputError, NotModelled, shown
+from .manifests import DATA
 from .objects import Gateway, Ingress, IngressClass, Object, Pod, Service, Workload
 
 SPEC = "k8slb/spec"  # the Ingress specification itself, no product
 INGRESS_NGINX = "k8s.io/ingress-nginx"
+TRAEFIK = "traefik.io/ingress-controller"
+MODELLED = (SPEC, INGRESS_NGINX, TRAEFIK)  # the others are known by their declared facts only
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"  # before ingressClassName (Kubernetes 1.18); controllers still read it
 CONTROLLER_LABEL = "k8slb/controller"  # marks pods as replicas of the controller named by a class
 
 
 @dataclass(frozen=True)
 class Known:
-    """A controller the model has heard of: its usual class name, its annotations' prefix, its pods' app name."""
+    """What is known of a controller: its usual class, its annotations' prefix, its pods' app name and image, where its
+    chart installs it (namespace/name), what it dials unless told otherwise (`opt_in`), and its default balancer
+    (`published`: the name in k8slb.balancers). From data/controllers.json, with the source of each."""
 
-    class_name: str
+    title: str
+    version: str
+    dials: str
+    balancer: str
+    purpose: str
+    status: str
+    source: str
+    class_name: str = ""
     annotations: str = ""
     app: str = ""
     image: str = ""
+    installed: str = ""
+    opt_in: str = ""
+    published: str = ""
 
 
 KNOWN: dict[str, Known] = {
-    INGRESS_NGINX: Known("nginx", "nginx.ingress.kubernetes.io/", "ingress-nginx", "ingress-nginx/controller"),
-    "nginx.org/ingress-controller": Known("", "nginx.org/", "nginx-ingress", "nginx/nginx-ingress"),
-    "traefik.io/ingress-controller": Known("traefik", "traefik.ingress.kubernetes.io/", "traefik", "traefik"),
-    "haproxy.org/ingress-controller": Known(
-        "haproxy", "haproxy.org/", "kubernetes-ingress", "haproxytech/kubernetes-ingress"
-    ),
-    "ingress-controllers.konghq.com/kong": Known("kong", "konghq.com/", "kong", "kong/kubernetes-ingress-controller"),
-    "ingress.k8s.aws/alb": Known("alb", "alb.ingress.kubernetes.io/"),
-    "ingress.gke.io/gce": Known("gce", "networking.gke.io/"),
-    SPEC: Known("spec"),
+    name: Known(**facts) for name, facts in json.loads((DATA / "controllers.json").read_text(encoding="utf-8")).items()
 }
 
 
@@ -55,7 +63,7 @@ def serves(ingress: Ingress, classes: dict[str, IngressClass]) -> Served:
     if name:
         if name in classes:
             return Served(classes[name].spec.controller, f"IngressClass {name}")
-        usual = next((c for c, known in KNOWN.items() if known.class_name == name and c != SPEC), "")
+        usual = next((c for c, known in KNOWN.items() if name in (known.class_name, c) and c != SPEC), "")
         if usual:
             why = f'there is no IngressClass "{name}"; by that name {usual} is usually installed'
             return Served(usual, why, assumed=True)
@@ -75,6 +83,8 @@ def serves(ingress: Ingress, classes: dict[str, IngressClass]) -> Served:
         return Served(SPEC, why, assumed=True)
     if [c.spec.controller for c in classes.values()] == [SPEC]:
         return Served(SPEC, "it names no class; the only class is the specification's, which serves it", assumed=True)
+    if TRAEFIK in (c.spec.controller for c in classes.values()):
+        return Served(TRAEFIK, "it names no class, and Traefik serves such Ingresses as well", assumed=True)
     return Served("", "it names no class and no class is marked default, so controllers may ignore it")
 
 
@@ -106,13 +116,37 @@ class Controller:
 
     @property
     def modelled(self) -> bool:
-        return self.name in (SPEC, INGRESS_NGINX)
+        return self.name in MODELLED
+
+    def not_modelled(self) -> NotModelled:
+        """The error for a request through it, with what its makers say of it in a sentence."""
+        known = KNOWN.get(self.name)
+        if known is None:
+            return NotModelled(f"requests through the controller {self.name}")
+        told = f"it dials {known.dials}" + (f" ({known.opt_in})" if known.opt_in else "")
+        return NotModelled(f"requests through {known.title} ({self.name}): {told}, by default by {known.balancer}")
+
+
+def foreign(ingress: Ingress, controller: str) -> str:
+    """The annotations of an Ingress that are other controllers' than this one."""
+    prefixes = tuple(known.annotations for c, known in KNOWN.items() if known.annotations and c != controller)
+    return ", ".join(name for name in ingress.metadata.annotations if name.startswith(prefixes))
+
+
+def named(name: object) -> str:
+    """The controller with that name, usual class or app name, such as "traefik"; InputError naming the others."""
+    found = next((c for c, known in KNOWN.items() if name and name in (c, known.class_name, known.app)), None)
+    if found is None:
+        others = ", ".join(sorted(k.class_name or k.app for k in KNOWN.values() if k.class_name or k.app))
+        raise InputError(f"there is no Ingress controller {shown(name)}", expected=f"a full name, or one of: {others}")
+    return found
 
 
 def controller_objects(controller: str, class_name: str) -> list[dict]:
     """What is assumed of a controller whose pods are not in the input: one replica behind a LoadBalancer Service."""
-    name = "ingress-nginx-controller" if controller == INGRESS_NGINX else f"{class_name or 'ingress'}-controller"
-    meta = {"name": name, "namespace": "ingress-nginx" if controller == INGRESS_NGINX else "ingress"}
+    installed = KNOWN[controller].installed if controller in KNOWN else ""
+    namespace, name = (installed or f"ingress/{class_name or 'ingress'}-controller").split("/")
+    meta = {"name": name, "namespace": namespace}
     labels = {CONTROLLER_LABEL: class_name or controller.replace("/", ".")}
     ports = (("http", 80), ("https", 443))
     container = {"name": "controller", "ports": [{"name": n, "containerPort": p} for n, p in ports]}

@@ -5,8 +5,9 @@ between decisions (conntrack, ClientIP affinity, counters) the decision declares
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, NamedTuple, Self
 
 from .cluster import Cluster
@@ -67,19 +68,46 @@ class Rejected:
         return self.object.where(*self.path) if self.object else ("", None)
 
 
+class Lazily(Sequence):
+    """A tuple that is made when it is first looked into: `make` gives its items. For what only explains a decision."""
+
+    def __init__(self, make: Callable[[], Iterable]):
+        self._make = make
+
+    @cached_property
+    def _items(self) -> tuple:
+        return tuple(self._make())
+
+    def __getitem__(self, index):
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lazily | tuple) and self._items == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is remembered of a decision, so that it is not taken again: by `key`, for `timeout` seconds after its last
     use (`unused`: after its only use, where that differs), for at most `capacity` keys (None: no limit).
 
     "cookie": the client brings back what it was given (`key` names the cookie): the text a hash works on where the
-    balancer hashes, else the candidate."""
+    balancer hashes, else the candidate. `stays`: when that fails, it is tried again rather than another."""
 
     kind: Literal["conntrack", "ClientIP", "cookie", "pool"]
     key: str
     timeout: float | None = None
     capacity: int | None = None
     unused: float | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +177,8 @@ class Decision:
     why: str
     brief: tuple[str, str] = ("", "")  # a line a hop: what stands before and after the candidate that was picked
     candidates: tuple[Candidate, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
-    balancer: str | None = None
+    rejected: Sequence[Rejected] = ()
+    balancer: str | Callable | None = None  # a name, or a function of one's own
     state: tuple | None = None
     remembers: tuple[Memory, ...] = ()
     on_failure: OnFailure | None = None
@@ -162,6 +190,11 @@ class Decision:
     rules: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> bool:
+        """Whether it picks one of several backends (see `upstream.among`), whose pod is picked after it."""
+        return any(c.flow.backend is not None and c.place == self.place for c in self.candidates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,22 @@ input always gives the same cluster.
 """
 
 import ipaddress
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from . import objects as k8s
-from .controllers import INGRESS_NGINX, SPEC, class_names, controller_objects, runs, serves
+from .controllers import MODELLED, SPEC, Served, class_names, controller_objects, runs, serves
 from .errors import InputError
 from .loadbalancers import kind_of
+from .manifests import DATA
 from .scheduling import Running, schedule, some
 
 ZONE = "topology.kubernetes.io/zone"
 MAX_NODES = 20_000
+PODS = (k8s.Pod, k8s.Workload)
+GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # on what a Gateway's controller makes for it (GEP-1762)
+GATEWAY_CLASSES: dict[str, str] = json.loads((DATA / "gateway-classes.json").read_text(encoding="utf-8"))  # usual names
 SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 
 
@@ -24,7 +29,7 @@ def complete(objects: Sequence[k8s.Object]) -> Running:
     """The running cluster behind `objects`."""
     running = Running()
     running.nodes = _nodes([o for o in objects if isinstance(o, k8s.Node)], running)
-    objects = [*objects, *_assumed_controllers(objects, running)]
+    objects = [*objects, *_assumed_controllers(objects, running), *_assumed_gateways(objects, running)]
     schedule(objects, running)
     _services(objects, running)
     return running
@@ -69,7 +74,7 @@ def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> lis
         wanted.setdefault(served.controller, "")
     added: list[k8s.Object] = []
     for controller in wanted:
-        if controller not in (SPEC, INGRESS_NGINX):
+        if controller not in MODELLED:
             continue  # nobody, or a controller whose pods the model does not walk through
         names = class_names(controller, objects)
         if any(runs(controller, names, o) for o in objects if isinstance(o, (k8s.Pod, k8s.Workload))):
@@ -80,6 +85,52 @@ def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> lis
         running.assumptions.append(
             f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, "
             "behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
+        )
+    return added
+
+
+def gateway_of(gateway: k8s.Gateway, classes: Mapping[str, k8s.GatewayClass]) -> Served:
+    """Which controller runs `gateway`, by its GatewayClass, else by what that name usually stands for."""
+    name = gateway.spec.gatewayClassName
+    if name in classes:
+        return Served(classes[name].spec.controllerName, f"GatewayClass {name}")
+    if name in GATEWAY_CLASSES:
+        why = f'there is no GatewayClass "{name}"; by that name {GATEWAY_CLASSES[name]} is usually installed'
+        return Served(GATEWAY_CLASSES[name], why, assumed=True)
+    why = f'there is no GatewayClass "{name}": the specification itself serves it'
+    return Served(SPEC, why, assumed=True)
+
+
+def _assumed_gateways(objects: Sequence[k8s.Object], running: Running) -> list[k8s.Object]:
+    """For each Gateway without pods in the input one replica, and a Service of type LoadBalancer with its ports."""
+    classes = {o.name: o for o in objects if isinstance(o, k8s.GatewayClass)}
+    added: list[k8s.Object] = []
+    for gateway in (o for o in objects if isinstance(o, k8s.Gateway)):
+        served, mark = gateway_of(gateway, classes), (GATEWAY_LABEL, gateway.name)
+        if served.assumed:
+            running.assumptions.append(f"{gateway} ({gateway.origin.place}): {served.why}")
+        near = [o for o in objects if o.namespace == gateway.namespace]
+        makes = [o.spec.template if isinstance(o, k8s.Workload) else o for o in near if isinstance(o, PODS)]
+        if served.controller != SPEC or any(mark in m.metadata.labels.items() for m in makes):
+            continue
+        front = next((s for s in near if isinstance(s, k8s.Service) and mark in s.metadata.labels.items()), None)
+        labels = {**(front.spec.selector if front else {}), GATEWAY_LABEL: gateway.name}
+        meta = {"name": f"{gateway.name}-{gateway.spec.gatewayClassName}", "namespace": gateway.namespace}
+        listened = dict.fromkeys((x.port, "UDP" if x.speaks == "UDP" else "TCP") for x in gateway.spec.listeners)
+        ports = [{"name": f"{protocol.lower()}-{n}", "port": n, "protocol": protocol} for n, protocol in listened]
+        inside = [{"containerPort": p["port"], "protocol": p["protocol"]} for p in ports]
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "gateway", "ports": inside}]}}
+        pods = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        spec = {"type": "LoadBalancer", "selector": labels, "ports": ports}
+        given = [a for a in gateway.status.addresses or gateway.spec.addresses if a.value and ":" not in a.value]
+        status = {"ingress": [{"ip" if a.type == "IPAddress" else "hostname": a.value} for a in given]}
+        added.append(k8s.decoder(k8s.Workload)({"kind": "Deployment", "metadata": meta, "spec": pods}))
+        if not front:
+            made = {"kind": "Service", "metadata": meta, "spec": spec, "status": {"loadBalancer": status}}
+            added.append(k8s.decoder(k8s.Service)(made))
+        running.assumptions.append(
+            f"no pods of {gateway} in the input: one replica, {gateway.namespace}/{meta['name']}-1, behind "
+            f"{front or 'a Service of type LoadBalancer'}; DNS points the hosts of its listeners and HTTPRoutes there"
         )
     return added
 

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from .balancers.base import Balancer
 from .clients import Clients, clients_of
-from .decision import Timeline
+from .decision import Decision, Timeline
 from .errors import InputError, shown, whole
-from .memory import At, InOrder, Sender
+from .failures import failed, tries_of
+from .memory import InOrder
 from .path import MAX_HOPS, MAX_SEED, Start, in_circles
+from .sender import At, Sender
 
 MAX_REQUESTS = 20_000_000
 
@@ -29,6 +32,7 @@ class Run:
     `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often, and
     `alike` how many picks of equal weight would spread the requests as much (fewer where some picks carry more).
     `reset` and `aged` count connections that were opened anew, because what they led to was gone or for their age.
+    `notes` say what was remembered otherwise: cookies, retries, ejections, what a limit saw.
     """
 
     requests: int
@@ -42,6 +46,8 @@ class Run:
     alike: Mapping[str, float] = field(default_factory=dict)
     reset: int = 0
     aged: int = 0
+    notes: tuple[str, ...] = ()
+    balancers: Mapping[str, Balancer] = field(default_factory=dict)
 
 
 class _Remembers(Exception):
@@ -93,7 +99,7 @@ def send(
     if who.users > 1:
         columns["client"] = (list(who.addresses), who.address_of[connection % who.users].astype(np.int32))
     counters = {name: len(places) for name, places in sender.used.items()}
-    picked = (counters, sender.picks, sender.alike, sender.reset, sender.aged)
+    picked = (counters, sender.picks, sender.alike, sender.reset, sender.aged, tuple(sender.notes), sender.balancers)
     return Run(requests, held or requests, connection, time, columns, who, *picked)
 
 
@@ -147,21 +153,37 @@ class _AtOnce(Sender):
         entry, held, lasting = at.entry, self.held, self.held and self.time is not None and self.time[-1]
         if at.affinity or (entry and held and (held > entry.capacity or lasting > (entry.unused or entry.timeout))):
             raise _Remembers
+        if at.cookie or at.decision.limits or self._tries_again(at):
+            raise _Remembers
         if len(at.onward) == 1 or at.policy is None:
             return np.zeros(len(who), dtype=np.int8)
-        ways = (self.onward(at, i).decision.action for i in range(len(at.onward)))
-        if at.decision.on_failure and not {"reject", "drop"}.isdisjoint(ways):
-            raise _Remembers  # a failed try uses up a turn
-        self.used[at.policy.name].add(at.decision.place)
+        if at.decision.layer != "pods":
+            self.picked_by(at)
         if at.decision.grain == "request" or proxied or held in (None, self.requests):  # a proxy dials for each request
             return self._draw(at, len(who))
         first, which = np.unique(self.connection[who], return_inverse=True)
         return self._draw(at, len(first))[which]
 
+    def _tries_again(self, at: At) -> bool:
+        """Whether a peer may fail so that the next pick depends on it: a try uses up a turn, a peer is ejected."""
+        proxy = at.decision
+        if not proxy.on_failure or (tries_of(proxy) == 1 and not proxy.ejects):
+            return False
+        ends = (e for i in range(len(at.onward)) for e in self._ends(self.onward(at, i), 4))
+        return any(failed(proxy, e.action, e.status) or (proxy.ejects and (e.status or 0) >= 500) for e in ends)
+
+    def _ends(self, at: At, depth: int) -> Iterator[Decision]:
+        if at.decision.action != "forward" or not depth:
+            yield at.decision
+            return
+        for i in range(len(at.onward)):
+            yield from self._ends(self.onward(at, i), depth - 1)
+
     def _draw(self, at: At, units: int) -> np.ndarray:
         """Picks for `units` arrivals in a row, as the balancer's own `pick` would give them."""
         policy, peers, count = at.policy, at.decision.candidates, len(at.onward)
-        self.picks[policy.name] += units
+        if at.decision.layer != "pods":
+            self.picks[policy.name] += units
         if policy.memoryless and len({p.weight for p in peers}) == 1:
             return self.arrays.integers(0, count, units, dtype=np.int16 if count < 30_000 else np.int32)
         if policy.memoryless:

@@ -9,6 +9,7 @@ from . import kubectl, path
 from .answers.shares import Shares
 from .answers.summary import summary
 from .answers.trace import Trace, Why
+from .answers.translate import translate
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
 from .errors import printable
@@ -84,8 +85,10 @@ class Cluster(BareCluster):
 
         return objects_table(self, kubectl.of_kind(self, kind))
 
-    apply, scale, yaml = kubectl.apply, kubectl.scale, kubectl.yaml
+    apply, scale, yaml, translate = kubectl.apply, kubectl.scale, kubectl.yaml, translate
     with_nodes, with_proxy, with_load_balancer = kubectl.with_nodes, kubectl.with_proxy, kubectl.with_load_balancer
+    with_controller = kubectl.with_controller
+    with_pods, with_balancer = kubectl.with_pods, kubectl.with_balancer
 
     def __str__(self) -> str:
         return printable(summary(self))
@@ -96,6 +99,13 @@ class Cluster(BareCluster):
         from .show.diagrams import cluster_picture  # loads graphviz
 
         return cluster_picture(self)._repr_mimebundle_()
+
+
+def facts_table():
+    """What is known of each Ingress controller: what it dials, how it balances, what it is for. A table."""
+    from .show import tables  # loads pandas
+
+    return tables.facts_table()
 
 
 def load(what: Any, *, max_size: int = MAX_SIZE) -> Cluster:

@@ -1,21 +1,24 @@
 """What kubectl does, on a model: scale, apply, get, and an object's YAML."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import yaml as pyyaml
 
 from . import loadbalancers
+from .balancers import balancer
 from .cluster import MODES, Cluster
+from .controllers import CLASS_ANNOTATION, KNOWN, named
 from .derive import node_mapping
 from .errors import InputError, K8slbError, shown, whole
 from .manifests import decode_mapping
-from .objects import KINDS, Node, Object, Service, Workload
+from .objects import KINDS, IngressClass, Node, Object, Pod, Service, Workload
 from .positions import UNKNOWN, Source
 from .reader import Document, items_of, read, resolve
 
 SHORT = {"po": "pod", "rs": "replicaset", "ds": "daemonset", "sts": "statefulset", "deploy": "deployment"}
+BALANCING = ("kube-proxy", "ingress", "gateway", "mesh", "cloud-lb")
 SHORT |= {"svc": "service", "ing": "ingress", "no": "node", "ns": "namespace"}
 
 
@@ -60,6 +63,30 @@ def with_load_balancer(cluster: Cluster, name: str | None = None, **settings: An
     return cluster.with_objects(made.get(o.key, o) for o in cluster.objects)
 
 
+def with_controller(cluster: Cluster, name: str) -> Cluster:
+    """The same manifests under another Ingress controller: "spec", "ingress-nginx", "traefik", or its full name.
+
+    Every IngressClass becomes its, and an Ingress that no class serves gets one. Its pods are assumed where the input
+    has none; those of the controller before stay. InputError for a name that is not known.
+    """
+    controller, made = named(name), []
+    own = KNOWN[controller].class_name or KNOWN[controller].app or "other"
+    left = {key for key, served in cluster.served.items() if served.assumed or not served.controller}
+    for one in cluster.objects:
+        if isinstance(one, IngressClass):
+            one = changed(one, {"spec": {"controller": controller}})
+        elif one.key in left:
+            old = (
+                {"metadata": {"annotations": {CLASS_ANNOTATION: None}}}
+                if CLASS_ANNOTATION in one.metadata.annotations
+                else {}
+            )
+            one = changed(one, old | {"spec": {"ingressClassName": own}})
+        made.append(one)
+    text = f"{{kind: IngressClass, metadata: {{name: {own}}}, spec: {{controller: {controller}}}}}"
+    return apply(cluster.with_objects(made), text) if left else cluster.with_objects(made)
+
+
 def changed(before: Object, patch: Mapping[str, Any]) -> Object:
     """An object with a patch merged into what was written."""
     raw = merged(before.raw, patch)
@@ -75,6 +102,48 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
     raws = (raw for letter in letters if (raw := node_mapping(letter))["metadata"]["name"] not in names)
     kept = (nodes + [decode_mapping(raw, Document(raw, UNKNOWN)) for raw in raws])[:count]
     return cluster.with_objects([*(o for o in cluster.objects if not isinstance(o, Node)), *kept])
+
+
+def with_pods(cluster: Cluster, name: str, fail: Any = None, service_time: Any = None, workers: Any = None) -> Cluster:
+    """The same cluster with other pods of a workload, or another Pod: `fail`, the share of requests that each answers
+    500 (0.1, or "0.1 503" with another status). Written as annotations, as are `service_time` and `workers`.
+    """
+    given = {"fail": fail, "service-time": service_time, "workers": workers}
+    given["fail"] = f"{fail:.6f}".rstrip("0").rstrip(".") if isinstance(fail, float) else fail
+    patch = {"metadata": {"annotations": {f"k8slb/{k}": str(v) for k, v in given.items() if v is not None}}}
+    made = find(name, [o for o in cluster.objects if isinstance(o, (Workload, Pod))], "workload or pod")
+
+    def with_patch(one: Object) -> Object:
+        if one is made and not isinstance(one, Pod):
+            return changed(one, {"spec": {"template": patch}})
+        its = isinstance(made, Workload) and one.namespace == made.namespace and isinstance(one, Pod)
+        return changed(one, patch) if one is made or (its and made.spec.selector.matches(one.metadata.labels)) else one
+
+    return cluster.with_objects(map(with_patch, cluster.objects))
+
+
+def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> Cluster:
+    """The same cluster, where another balancer picks at "kube-proxy", "ingress", "gateway", "mesh" or "cloud-lb".
+
+    `pick` is a published name (k8slb.picks lists them), or a function pick(peers, state, rng, key, now) of one's own
+    that gives an index into `peers`, or None to refuse (see balancers.base.Balancer); None: the layer's own again.
+    """
+    if layer not in BALANCING:
+        raise InputError(f"{shown(layer)} is no layer that picks", expected="one of " + ", ".join(BALANCING))
+    kept, name = (
+        [own for own in cluster.own_balancers if own[0] != layer],
+        getattr(pick, "__name__", type(pick).__name__),
+    )
+
+    def careful(*given: Any) -> Any:
+        try:
+            return pick(*given)
+        except Exception as error:
+            raise InputError(f"{name} raised {type(error).__name__}: {error}", expected="a pick") from error
+
+    careful.__name__ = name
+    kept += [(layer, careful if callable(pick) else balancer(pick).name)] if pick is not None else []
+    return replace(cluster, own_balancers=tuple(kept), _memo={})
 
 
 def apply(cluster: Cluster, text: str) -> Cluster:

@@ -8,109 +8,30 @@ connection that opens and closes.
 
 from bisect import bisect_right
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from random import Random
 from typing import Any
 
 import numpy as np
 
-from .balancers import balancer
 from .balancers.base import closed, forgotten, opened
-from .clients import Clients
-from .decision import Candidate, Decision, Memory, Place, Timeline, pod_place
+from .decision import Candidate, Limit, Place, pod_place
 from .endpoints import of_port
-from .path import MAX_HOPS, decide, gave_up, key_of
+from .failures import failed, tries_of, untried
+from .path import MAX_HOPS, key_of
+from .remembered import Admission, Affinity, Outliers, Retries
+from .sender import At, Sender
 
 TABLE_FULL = "conntrack table full"  # what the column `lost` says of a connection that found no room
 PORTS = (32768, 28232)  # the first port a client dials from, and how many there are (Linux: ip_local_port_range)
 LINGERS = 120.0  # seconds that IPVS goes on counting a connection that was closed
 
 
-Column = tuple[dict[str, int], np.ndarray]
-
-
-class Ledger:
-    """What is noted of requests, one or an array of them: by column the names met so far and each request's code."""
-
-    def __init__(self, requests: int):
-        self.columns = defaultdict[str, Column](lambda: ({}, np.full(requests, -1, dtype=np.int32)))
-
-    def put(self, column: str, who: Any, name: str) -> None:
-        names, codes = self.columns[column]
-        codes[who] = names.setdefault(name, len(names))
-
-    def passed(self, decision: Decision, candidate: Candidate, who: Any) -> None:
-        if decision.layer == "kube-proxy":
-            self.put("node", who, decision.place.name)
-        elif decision.layer == "cloud-lb" and candidate.place.kind == "node":
-            self.put("node", who, candidate.name)
-        elif decision.layer == "ingress":
-            self.put("ingress_pod", who, decision.flow.to)
-
-    def ended(self, decision: Decision, proxy: Decision | None, who: Any) -> None:
-        """The last decision for these requests; where what a proxy dialled failed, the proxy answers."""
-        if decision.layer == "ingress":
-            self.put("ingress_pod", who, decision.flow.to)
-        if decision.action in ("reject", "drop") and proxy:
-            decision = gave_up(proxy, decision, min(proxy.on_failure.tries, len(proxy.candidates)))
-        if decision.action == "respond":
-            if decision.layer == "pods":
-                self.put("pod", who, decision.flow.to)
-            self.put("status", who, str(decision.status or "open"))
-        else:
-            self.put("lost", who, decision.action)
-
-
-class Affinity:
-    """ClientIP: which address stays with which endpoint. An endpoint remembers `capacity` addresses (xt_recent: 100),
-    a new one in the place of the one not seen for longest; a visit after more than `timeout` seconds is a first one."""
-
-    def __init__(self, memory: Memory, epoch: int):
-        self.timeout, self.capacity, self.epoch = memory.timeout, memory.capacity, epoch
-        self.endpoint: dict[str, str] = {}
-        self.seen: dict[str, OrderedDict[str, tuple[float, int]]] = defaultdict(OrderedDict)
-
-    def recall(self, address: str, now: float) -> tuple[str | None, int]:
-        """(endpoint, the pick that chose it)."""
-        endpoint = self.endpoint.get(address)
-        last, draw = self.seen[endpoint][address] if endpoint else (0.0, -1)
-        return (endpoint, draw) if not self.timeout or now - last <= self.timeout else (None, -1)
-
-    def keep(self, address: str, endpoint: str, now: float, draw: int) -> None:
-        if address in self.endpoint:
-            del self.seen[self.endpoint[address]][address]
-        here = self.seen[endpoint]
-        here[address], self.endpoint[address] = (now, draw), endpoint
-        if self.capacity and len(here) > self.capacity:
-            del self.endpoint[here.popitem(last=False)[0]]
-
-    def only(self, endpoints: dict[str, int]) -> None:
-        """Endpoints that are no longer eligible lose their clients."""
-        for endpoint in [e for e in self.seen if e not in endpoints]:
-            for address in self.seen.pop(endpoint):
-                del self.endpoint[address]
-
-
-class At:
-    """Where a flow stands and what is decided there between two changes of the cluster; `onward` fills up."""
-
-    __slots__ = ("affinity", "decision", "entry", "index", "key", "memory", "onward", "policy", "state")
-
-    def __init__(self, timeline: Timeline, key: tuple, now: float):
-        self.key, self.decision = key, decide(timeline, *key, now)
-        remembered = {m.kind: m for m in self.decision.remembers}
-        self.affinity = remembered.get("ClientIP")
-        self.entry = remembered.get("conntrack") if self.decision.layer == "kube-proxy" else None
-        self.policy = balancer(self.decision.balancer) if self.decision.balancer else None
-        self.state = self.decision.state or key
-        self.index = {c.address: i for i, c in enumerate(self.decision.candidates)}
-        self.onward: list[At | None] = [None] * len(self.decision.candidates)
-
-
 @dataclass(slots=True, eq=False)
 class _Connection:
     """A client's connection: the way it took, and `far`, where each of its requests is decided."""
 
+    user: int
     source: str
     port: int
     assumed: str  # the address by which the decisions know its client
@@ -129,43 +50,6 @@ class _Connection:
         return bool(self.why) or self.far.decision.action not in ("forward", "respond")
 
 
-class Sender:
-    """The requests of one run. Then `ledger` has what became of them, `picks` how often each balancer picked, `used` at
-    which places, `alike` how many picks that carry as many requests each would spread them as much; `reset` and `aged`
-    count connections. `held`: how many connections stay open to the end (None: one for each request, closed at once).
-    """
-
-    def __init__(self, timeline: Timeline, clients: Clients, requests: int, held: int | None, time: Any, seed: int):
-        self.timeline, self.clients, self.requests, self.held, self.time = timeline, clients, requests, held, time
-        self.instants, self.epoch, self.rng, self.ledger = timeline.instants, 0, Random(seed), Ledger(requests)
-        self.used: dict[str, set[Place]] = defaultdict(set)
-        self.picks: Counter[str] = Counter()
-        self.alike: dict[str, float] = {}
-        self.reset = self.aged = 0
-        self.states: dict[object, dict] = defaultdict(dict)  # the balancers' own
-        self._known: dict[tuple, At] = {}
-
-    def at(self, key: tuple, epoch: int | None = None) -> At:
-        epoch = self.epoch if epoch is None else epoch
-        at = self._known.get((epoch, key))
-        if at is None:
-            at = self._known[epoch, key] = At(self.timeline, key, self.instants[epoch])
-            at.memory = self.states[at.state]
-            for i, candidate in enumerate(at.decision.candidates):
-                if candidate.place.kind in ("pod", "endpoint"):
-                    end = self.onward(at, i, epoch).decision
-                    if end.layer == "pods" and end.action == "respond":  # a pod that nobody picks is known as well
-                        names = self.ledger.columns["pod"][0]
-                        names.setdefault(end.flow.to, len(names))
-        return at
-
-    def onward(self, at: At, index: int, epoch: int | None = None) -> At:
-        if at.onward[index] is None:
-            candidate, via = at.decision.candidates[index], at.key[2] if at.decision.layer == "dns" else None
-            at.onward[index] = self.at((candidate.place, candidate.flow, via), epoch)
-        return at.onward[index]
-
-
 class InOrder(Sender):
     """One after the other."""
 
@@ -174,6 +58,14 @@ class InOrder(Sender):
         self.max_age, self.now, self.draw = max_age, 0.0, -1  # draw: the last pick on the way
         self.drawn: list[str] = []  # the balancer of each pick
         self._affinity: dict[object, Affinity] = {}
+        self._texts: dict[tuple[int, tuple], str] = {}  # in users' cookies
+        self._fresh: set[tuple] = set()  # the cookies that are given in answer to this request
+        self._users: set[int] = set()  # who have one
+        self._admission: dict[Place, Admission] = defaultdict(Admission)
+        self._limits: set[Limit] = set()
+        self._outliers: dict[object, Outliers] = {}
+        self._retries: dict[object, Retries] = {}
+        self.tries = 1
         self._tables: dict[Place, OrderedDict[_Connection, None]] = defaultdict(OrderedDict)
         self._address_of, self._start_of = self.clients.address_of.tolist(), self.clients.start_of.tolist()
         self._starts: dict[tuple[int, int], At] = {}
@@ -200,17 +92,40 @@ class InOrder(Sender):
                     self._close(connection)
             ways[self._deliver(connection)].append(request)
             draw_of[request] = self.draw
-        for (*hops, end, why), requests in ways.items():
-            who, proxy = np.array(requests), None
+        retried = any(tries > 1 for tries, *_ in ways)
+        for (tries, *hops, end, why), requests in ways.items():
+            who, proxy, decision = np.array(requests), None, end.decision
             for at, index in hops:
                 self.ledger.passed(at.decision, at.decision.candidates[index], who)
                 proxy = at.decision if at.decision.on_failure else proxy
-            self.ledger.ended(replace(end.decision, action=why) if why else end.decision, proxy, who)
+            if isinstance(why, Limit):
+                self.ledger.put("refused_by", who, why.name)
+                decision = replace(decision, action="respond", status=why.status)
+            elif why:
+                proxy = decision if decision.on_failure else proxy
+                decision = replace(decision, action=why)
+            if retried:
+                self.ledger.put("tries", who, str(tries))
+            self.ledger.ended(decision, proxy, who)
+        self.notes += self._noted(sum((tries - 1) * len(requests) for (tries, *_), requests in ways.items()))
         names, carried = np.array(self.drawn), np.bincount(draw_of[draw_of >= 0], minlength=len(self.drawn))
         self.picks.update(self.drawn)
         for name in self.used:
             mine = carried[names == name].astype(float)
             self.alike[name] = mine.sum() ** 2 / max(1.0, (mine**2).sum())
+
+    def _noted(self, retries: int) -> Iterator[str]:
+        if users := len(self._users):
+            yield f"{users:,} users who keep their cookies" if users > 1 else "one user, who keeps the cookie"
+        if retries:
+            yield f"{retries:,} retr{'ies' if retries > 1 else 'y'}"
+        if self._limits and self.time is None:
+            yield "without a rate they come all at once, which is what the limits see"
+        for name in sorted({limit.name for limit in self._limits if limit.kind == "connections"}):
+            yield f"{name} refused nobody, as pods take no time to answer here"
+        if ejections := sum(o.ejections for o in self._outliers.values()):
+            ever = "" if self.time is not None else " for good, as no time passes without a rate"
+            yield f"{ejections:,} ejection{'s' * (ejections > 1)}{ever}"
 
     def _open(self, number: int, before: _Connection | None) -> _Connection:
         """A new connection, and what is decided once for all of it. A UDP client keeps its port."""
@@ -224,75 +139,166 @@ class InOrder(Sender):
         port = PORTS[0] + (self._dialled[address] - 1) % PORTS[1]
         port = before.port if before and start.flow.protocol == "UDP" else port
         source, now = self.clients.addresses[address], self.now
-        opened = _Connection(source, port, start.flow.source, now, now, self.epoch, at)
+        user = number % len(self._address_of)
+        opened = _Connection(user, source, port, start.flow.source, now, now, self.epoch, at)
         self.draw = -1
         opened.far, opened.why = self._follow(opened, at, opened.hops, opened.counted, False)
         opened.draw = self.draw
         return opened
 
     def _deliver(self, connection: _Connection) -> tuple:
-        """One request on its connection: (hops, where it ends, what lost it if it is not the decision there)."""
-        connection.used, self.draw = self.now, connection.draw
+        """One request on its connection: (tries, hops, where it ends, what lost it if it is not the decision there)."""
+        connection.used, self.draw, self.tries = self.now, connection.draw, 1
         if connection.why or connection.far.decision.action != "forward":
-            return *connection.hops, connection.far, connection.why
+            return 1, *connection.hops, connection.far, connection.why
         hops, counted = connection.hops.copy(), []
+        self._fresh.clear()
         end, why = self._follow(connection, connection.far, hops, counted, True)
         for state, peer in counted:
             self._count_out(state, peer)
-        return *hops, end, why
+        return self.tries, *hops, end, why
 
-    def _follow(self, connection: _Connection, at: At, hops: list, counted: list, whole: bool) -> tuple[At, str]:
-        """(the end, or unless `whole` where each request is decided; what lost it if it is not the decision there)."""
-        while at.decision.action == "forward" and (whole or at.decision.grain == "connection"):
-            if len(hops) == MAX_HOPS:
-                return at, "drop"  # it goes in circles
-            if at.entry and self.held and not whole and not self._enters(connection, at):
-                return at, TABLE_FULL
-            failure = at.decision.on_failure
-            for _ in range(min(failure.tries, len(at.onward)) if failure else 1):
-                index = self._pick(connection, at, counted)
-                if index is None:
-                    return at, "reject"
-                onward = self.onward(at, index)
-                if onward.decision.action not in ("reject", "drop"):
+    def _follow(
+        self, connection: _Connection, at: At, hops: list, counted: list, whole: bool
+    ) -> tuple[At, str | Limit]:
+        """(the end, or unless `whole` where each request is decided; what ended it if it is not the decision there)."""
+        proxies: list[tuple[At, int, list]] = []  # who may try again: where, how deep, and the peers tried
+        again = False
+        while True:
+            why = ""
+            while at.decision.action == "forward" and (whole or at.decision.grain == "connection"):
+                if len(hops) == MAX_HOPS:
+                    why = "drop"  # it goes in circles
                     break
-            hops.append((at, index))
-            at = onward
-        return at, ""
+                if at.entry and self.held and not whole and not self._enters(connection, at):
+                    return at, TABLE_FULL
+                if at.decision.limits and not again and (limit := self._refused(connection, at, hops)):
+                    return at, limit
+                if at.decision.on_failure and not again:
+                    proxies.append((at, len(hops), []))
+                    if at.decision.on_failure.budget:
+                        self._budget(at).asked(self.now)
+                again, tried = False, proxies[-1][2] if at.decision.on_failure else ()
+                index = self._pick(connection, at, counted, tried)
+                if index is None:
+                    why = "reject"
+                    break
+                if at.decision.on_failure:
+                    tried.append(at.decision.candidates[index])
+                hops.append((at, index))
+                at = self.onward(at, index)
+            action, status, none = why or at.decision.action, at.decision.status, why == "reject"
+            while proxies and not again:
+                proxy, depth, tried = proxies[-1]
+                fails = failed(proxy.decision, action, status)
+                self._learns(proxy, tried, fails or (status or 0) >= 500)
+                if fails and not none and self._may_retry(proxy, tried):
+                    del hops[depth:]
+                    at, again = proxy, True
+                    self.tries += 1
+                    continue
+                proxies.pop()
+                if fails and action != "respond":
+                    failure = proxy.decision.on_failure
+                    status = failure.refused if action == "reject" else failure.timed_out
+                    action = "respond"
+                none = False
+            if not again:
+                return at, why
 
-    def _pick(self, connection: _Connection, at: At, counted: list) -> int | None:
-        decision, policy = at.decision, at.policy
-        if policy is None or (len(at.onward) == 1 and not at.affinity and not policy.counts):
+    def _refused(self, connection: _Connection, at: At, hops: list) -> Limit | None:
+        """The limit that refuses the request; not counted again at the second step of one place."""
+        before = hops[-1][0].decision if hops else None
+        if before and (before.place, before.limits) == (at.decision.place, at.decision.limits):
+            return None
+        self._limits.update(at.decision.limits)
+        source, assumed = self._source(connection, at), at.decision.flow.source
+        return self._admission[at.decision.place].refused(at.decision.limits, source, assumed, self.now)
+
+    def _may_retry(self, at: At, tried: list) -> bool:
+        if len(tried) >= tries_of(at.decision):
+            return False
+        return not at.decision.on_failure.budget or self._budget(at).allowed(self.now)
+
+    def _budget(self, at: At) -> Retries:
+        return self._retries.setdefault(at.state, Retries(at.decision.on_failure.budget))
+
+    def _learns(self, at: At, tried: list, bad: bool) -> None:
+        """What the proxy notes of an answer, or of none. It took no time, as long as pods have no service times."""
+        if tried and at.policy and at.policy.answered and not bad:
+            at.policy.answered(at.memory, tried[-1], 0.0, self.now)
+        if tried and at.decision.ejects:
+            self._ejected(at).saw(tried[-1], bad, at.decision.candidates, self.now)
+
+    def _source(self, connection: _Connection, at: At) -> str:
+        """The address a request comes from: the client's, as long as nothing has rewritten it."""
+        source = at.decision.flow.source
+        return connection.source if source == connection.assumed else source
+
+    def _pick(self, connection: _Connection, at: At, counted: list, tried: Sequence[Candidate]) -> int | None:
+        if at.plain:
             return 0
-        source = decision.flow.source  # the client's, as long as nothing has rewritten it
-        source = connection.source if source == connection.assumed else source
-        affinity, state, index = None, at.memory, None
-        if at.affinity:
-            affinity = self._affinity_at(at)
-            endpoint, draw = affinity.recall(source, self.now)
+        decision, policy, state, index = at.decision, at.policy, at.memory, None
+        source, affinity = self._source(connection, at), self._affinity_at(at) if at.affinity else None
+        who = connection.user if at.cookie else source
+        peers = self._ejected(at).left(decision.candidates, self.now) if decision.ejects else decision.candidates
+        if affinity and not (tried and self._goes_elsewhere(at)):
+            endpoint, draw = affinity.recall(who, self.now)
             index = at.index.get(endpoint)
             self.draw = draw if index is not None else self.draw
         if index is None:
             key = None if policy.memoryless else key_of(decision, connection.port, source)
-            index = policy.pick(decision.candidates, state, self.rng, key, self.now)
-            if index is None:
-                return None
-            self.used[policy.name].add(decision.place)
-            self.draw = len(self.drawn)
-            self.drawn.append(policy.name)
+            hashed = at.cookie and policy.hashes
+            left = peers if hashed else untried(policy, peers, tried)
+            for _ in range(20):  # a new cookie is made until its hash is none of those that failed
+                key = key._replace(text=self._text_of(connection.user, at, tried)) if hashed else key
+                index = policy.pick(left, state, self.rng, key, self.now)
+                if index is None:
+                    return None
+                if not hashed or left[index] not in tried:
+                    break
+            index = index if left is decision.candidates else at.index[left[index].address]
+            if affinity and at.cookie:
+                self._given(connection.user, at)
+            if decision.layer != "pods":
+                self.picked_by(at)
+                if not tried:  # several tries count as one pick, the last
+                    self.draw = len(self.drawn)
+                    self.drawn.append(policy.name)
         peer = decision.candidates[index]
         if affinity:
-            affinity.keep(source, peer.address, self.now, self.draw)
+            affinity.keep(who, peer.address, self.now, self.draw)
         if policy.counts:
             opened(state, peer)
             counted.append((state, peer))
         return index
 
+    def _goes_elsewhere(self, at: At) -> bool:
+        """Whether a user whose pod failed is sent to another: not with a cookie that stays, unless it is still new."""
+        return not at.stays or at.cookie in self._fresh
+
+    def _text_of(self, user: int, at: At, tried: Sequence[Candidate]) -> str:
+        """The text in the user's cookie, which is drawn for the first answer."""
+        if (user, at.cookie) not in self._texts or (tried and self._goes_elsewhere(at)):
+            self._given(user, at)
+            self._texts[user, at.cookie] = f"{self.rng.getrandbits(128):032x}"
+        return self._texts[user, at.cookie]
+
+    def _given(self, user: int, at: At) -> None:
+        self._fresh.add(at.cookie)
+        self._users.add(user)
+
+    def _ejected(self, at: At) -> Outliers:
+        if at.state not in self._outliers:
+            self._outliers[at.state] = Outliers(at.decision.ejects)
+        return self._outliers[at.state]
+
     def _affinity_at(self, at: At) -> Affinity:
         """What this decision's state remembers, without endpoints that have been gone since it was last asked."""
-        affinity = self._affinity.get(at.state)
+        state = at.cookie or at.state
+        affinity = self._affinity.get(state)
         if affinity is None:
-            affinity = self._affinity[at.state] = Affinity(at.affinity, self.epoch)
+            affinity = self._affinity[state] = Affinity(at.affinity, self.epoch)
         while affinity.epoch < self.epoch:
             affinity.epoch += 1
             affinity.only(self.at(at.key, affinity.epoch).index)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from .answers.shares import Shares
-from .balancers import balancer
 from .decision import Timeline
 from .engine import Run
 from .errors import InputError, NotModelled, printable, shown
 from .memory import TABLE_FULL
 
-COLUMNS = ("client", "node", "ingress_pod", "pod", "status", "lost")
+COLUMNS = ("client", "node", "ingress_pod", "gateway_pod", "backend", "pod", "status", "tries", "refused_by", "lost")
 
 
 class Outcome:
@@ -50,17 +49,18 @@ class Outcome:
     @cached_property
     def _exact(self) -> list[dict[str, Fraction] | None]:
         """The exact shares under each cluster in turn, None where they depend on load."""
-        hashed, found = any(balancer(b).hashes for b in self.run.counters), []
+        hashed, found = any(b.hashes for b in self.run.balancers.values()), []
         for _, cluster in self.timeline.moments:
             try:
-                found.append(dict(Shares(self.run.clients.shares(Timeline.still(cluster), hashed))))
+                found.append(Shares(self.run.clients.shares(Timeline.still(cluster), hashed)).reached)
             except NotModelled:
                 found.append(None)
         return found
 
     @property
     def exact(self) -> dict[str, Fraction] | None:
-        """The exact share of each pod over all clients, None where it depends on load or the cluster changes."""
+        """The exact share of each pod over all clients, whatever it answers, of the requests that limits admit; None
+        where it depends on load or the cluster changes."""
         return self._exact[0] if len(self._exact) == 1 else None
 
     def name_of(self, pod: str) -> str:
@@ -89,11 +89,11 @@ class Outcome:
             return 0.0, "nothing was left to chance"
         if not self.exact:
             changes = len(self.timeline.moments) > 1
-            return 0.0, "not known: " + ("the cluster changes" if changes else "the shares depend on load")
-        last = balancer(list(self.run.counters)[-1])
-        if last.memoryless:  # of several throws in a row, the one that most make
-            random = [name for name in self.run.counters if balancer(name).memoryless]
-            last = balancer(max(random, key=self.run.alike.__getitem__))
+            return 0.0, "not known: " + ("the cluster changes" if changes else "the shares depend on load or cookies")
+        last = self.run.balancers[list(self.run.counters)[-1]]
+        random = [name for name in self.run.counters if self.run.balancers[name].memoryless]
+        if random and (last.memoryless or "backend" in self.run.columns):  # of several in a row, the one that most make
+            last = self.run.balancers[max(random, key=self.run.alike.__getitem__)]
         picks, alike = self.run.picks[last.name], self.run.alike[last.name]
         turns = last.cycle or last.name == "ipvs-wrr"  # kube-proxy gives every pod weight 1
         by = "hashed " if last.hashes else "" if turns else "random "
@@ -118,7 +118,8 @@ class Outcome:
     @cached_property
     def table(self):
         """A pandas DataFrame, one row a request: request, connection, time (s, with a rate), client (the address, with
-        several), node, ingress_pod, pod, status, lost. Empty where a request never got so far."""
+        several), node, ingress_pod, gateway_pod, backend (where a route has several), pod, status, tries (where a proxy
+        tried again), refused_by (a limit), lost. Empty where a request never got so far."""
         import pandas as pd
 
         columns: dict[str, Any] = {"request": np.arange(self.requests), "connection": self.run.connection}
@@ -155,6 +156,8 @@ class Outcome:
         text += "".join(f"; {v:,} answered {k}" for k, v in answered.items())
         for number, why in ((self.run.reset, "reset"), (self.run.aged, "closed for their age")):
             text += f"; {many(number, 'connection')} {why} and opened anew" if number else ""
+        text += "".join(f"; {v:,} refused by {k}" for k, v in self.counts("refused_by").items())
+        text += "".join(f"; {note}" for note in self.run.notes)
         full = self.counts("lost").get(TABLE_FULL, 0)
         text += f"; {self.lost:,} lost" if self.lost else ""
         return text + (f" ({full:,} found the {TABLE_FULL})" if full else "") + "."
@@ -162,7 +165,8 @@ class Outcome:
     @property
     def rows(self) -> list[tuple[str, int, float, float | None]]:
         """(pod, requests, share, exact share) a pod."""
-        exact = {pod: float(share) for pod, share in (self.exact or {}).items()}
+        admitted = 1 - sum(self.counts("refused_by").values()) / self.requests
+        exact = {pod: float(share) * admitted for pod, share in (self.exact or {}).items()}
         return [(k, v, v / self.requests, exact.get(k)) for k, v in self.counts("pod").items()]
 
     def __str__(self) -> str:

@@ -5,8 +5,7 @@ they cannot disagree.
 """
 
 import ipaddress
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
@@ -14,9 +13,10 @@ from random import Random
 from .balancers import balancer
 from .balancers.base import Key
 from .cluster import Cluster
-from .decision import Candidate, Decision, Hop, Place, Timeline, pod_place
+from .decision import Candidate, Decision, Hop, Memory, Place, Timeline, pod_place
 from .endpoints import node_named
 from .errors import InputError, NotModelled, shown, whole
+from .failures import Outcome, Spread, after_failures, failed, gave_up, mixed, picks_none, tries_of, untried
 from .kubectl import find
 from .layers import cloud_lb, dns, gateway, ingress, kube_proxy, mesh, pods
 from .objects import Node, Pod, Service
@@ -101,6 +101,19 @@ def client_address(view: Cluster) -> str:
 
 def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None, now: float = 0.0) -> Decision:
     """The next layer's decision for a flow that is at `place`."""
+    decision = _next(timeline, place, flow, via, now)
+    own = dict(timeline.seen_by(decision.place, now).own_balancers).get(decision.layer)
+    if own is None or decision.balancer is None or decision.candidates[0].place.kind not in ("node", "pod", "endpoint"):
+        return decision
+    if decision.splits:
+        return decision
+    facts = {k: v for k, v in decision.facts.items() if k != "dice"}
+    told = f"picked by your own {balancer(own).name}" if callable(own) else f"picked by {own}, as you set it"
+    warnings = (*decision.warnings, f"{decision.layer}: {told}, not by {decision.balancer}")
+    return replace(decision, balancer=own, rules={}, facts=facts, warnings=warnings)
+
+
+def _next(timeline: Timeline, place: Place, flow: Flow, via: str | None, now: float) -> Decision:
     view = timeline.seen_by(place, now)
     if not is_address(flow.destination) and flow.destination not in view.balancer_at:
         return dns.decide(view, flow, place, now)
@@ -110,7 +123,7 @@ def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None,
     if place.kind == "node" and place.name not in view.node:
         return Decision("network", place, "connection", flow, "drop", f"the node {place} is gone")
     behind = view.pod_behind(flow.destination, flow.port)
-    if place.kind == "endpoint" or (behind and place == pod_place(behind)):
+    if place.kind in ("endpoint", "process") or (behind and place == pod_place(behind)):
         return _arrived(view, flow, place, now)
     inside = place.kind not in ("outside", "cloud-lb")
     if inside and mesh.handles(view, flow, place):
@@ -181,38 +194,59 @@ def _nowhere(view: Cluster, address: str, inside: bool) -> str:
 
 
 def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> list[Hop]:
-    """One request's way, hop by hop, with the picks that `seed` gives."""
+    """One request's way, hop by hop, with the picks that `seed` gives. Limits admit one request."""
     rng, memory, hops = Random(whole(seed, "the seed", 0, MAX_SEED)), {}, []
     place, flow, via = begin.place, begin.flow, begin.via
-    tried: list[Candidate] = []
+    depth, proxies = 0, []  # the proxies that may try again: their decision, how deep, and whom they have tried
     while True:
         decision = decide(timeline, place, flow, via, now)
-        if decision.layer != "dns":
-            via = None
-        if len(hops) >= MAX_HOPS:
+        via = via if decision.layer == "dns" else None
+        if depth >= MAX_HOPS:
             decision = in_circles(decision)
-        if decision.action != "forward":
+        if decision.on_failure and decision.action == "forward":
+            proxies.append((decision, depth, []))
+        chosen = _pick(decision, (), rng, memory, now)
+        while chosen is None:
+            none = decision.action == "forward"
+            decision = picks_none(decision) if none else decision
             hops.append(Hop(decision))
-            proxy = next((h for h in reversed(hops) if h.decision.on_failure), None)
-            if decision.action not in ("reject", "drop") or proxy is None:
+            while proxies and not failed(proxies[-1][0], decision.action, decision.status):
+                proxies.pop()
+            if not proxies:
                 return hops
-            tried.append(proxy.chosen)
-            if len(tried) >= min(proxy.decision.on_failure.tries, len(proxy.decision.candidates)):
-                return [*hops, Hop(gave_up(proxy.decision, decision, len(tried)))]
-            decision = replace(proxy.decision, why=f"{decision.why}; tries the next")
-        chosen = _pick(decision, tried, rng, memory, now)
+            proxy, depth, tried = proxies[-1]
+            if not none and len(tried) < tries_of(proxy):
+                decision = replace(proxy, why=f"{decision.why}; tries the next")
+                chosen = _pick(decision, tried, rng, memory, now)
+                continue
+            proxies.pop()
+            if decision.action == "respond":  # the last answer is passed on
+                hops.pop()
+            else:
+                decision = gave_up(proxy, decision, len(tried))
+        if decision.on_failure:
+            proxies[-1][2].append(chosen)
         hops.append(Hop(decision, chosen))
-        place, flow = chosen.place, chosen.flow
+        depth, place, flow = depth + 1, chosen.place, chosen.flow
 
 
-def _pick(decision: Decision, tried: list[Candidate], rng: Random, memory: dict, now: float) -> Candidate:
-    left = [c for c in decision.candidates if c not in tried]
-    if len(left) == 1 or decision.balancer is None:
-        return left[0]
-    state = memory.setdefault(decision.state, {})
-    policy = balancer(decision.balancer)
-    port = rng.randint(*EPHEMERAL) if policy.hashes else 0
-    return left[policy.pick(left, state, rng, key_of(decision, port), now)]
+def _pick(decision: Decision, tried: Sequence[Candidate], rng: Random, memory: dict, now: float) -> Candidate | None:
+    """The candidate that is picked; None where there is none to pick."""
+    if decision.action != "forward" or decision.balancer is None:
+        return decision.candidates[0] if decision.action == "forward" else None
+    policy, peers = balancer(decision.balancer), decision.candidates
+    left = untried(policy, peers, tried)
+    key = key_of(decision, rng.randint(*EPHEMERAL) if policy.hashes else 0)
+    if policy.hashes and cookie_of(decision):
+        key = key._replace(text=f"{rng.getrandbits(128):032x}")
+    index = policy.pick(left, memory.setdefault(decision.state, {}), rng, key, now) if len(left) > 1 or policy.counts else 0
+    return None if index is None else left[index]
+
+
+def cookie_of(decision: Decision) -> Memory | None:
+    """The cookie that a client without one is given and brings back."""
+    given = (m for m in decision.remembers if m.kind == "cookie")
+    return None if decision.key_text else next(given, None)
 
 
 def key_of(decision: Decision, port: int = 0, source: str = "") -> Key:
@@ -228,26 +262,14 @@ def in_circles(decision: Decision) -> Decision:
     return replace(decision, action="drop", candidates=(), balancer=None, why=why)
 
 
-def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
-    """The status a proxy answers with when what it dialled refused or stayed silent."""
-    status = proxy.on_failure.refused if failed.action == "reject" else proxy.on_failure.timed_out
-    word = "was refused" if failed.action == "reject" else "timed out"
-    count = f" (tried {tries} pods)" if tries > 1 else ""
-    why = f"the connection to the pod {word}{count}, so the controller answers {status}"
-    without = {"candidates": (), "rejected": (), "balancer": None, "on_failure": None}
-    return replace(proxy, action="respond", status=status, why=why, **without)
-
-
 # --- all ways at once ------------------------------------------------------------------------------------------------
-
-Outcome = tuple[str, str]  # ("pod", "ip:port"), ("answered", "404") or ("lost", "reject" | "drop" | "unresolved")
-Spread = dict[Outcome, Fraction]
 
 
 def shares(timeline: Timeline, begin: Start) -> Spread:
     """The exact probability of everything that can become of the request.
 
-    Raises NotModelled where a balancer's shares depend on load or on what is remembered.
+    Of the requests that limits admit, at a first visit. Raises NotModelled where a balancer's shares depend on load or
+    on what is remembered.
     """
     return _spread(timeline, begin.place, begin.flow, begin.via, {}, 0)
 
@@ -262,20 +284,11 @@ def _spread(timeline: Timeline, place: Place, flow: Flow, via: str | None, known
         return {outcome_of(decision): Fraction(1)}
     onward = via if decision.layer == "dns" else None
     ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1) for c in decision.candidates]
-    chosen = zip(exact_shares(decision), ways, strict=True)
-    if decision.on_failure and any(kind == "lost" for way in ways for kind, _ in way):
-        chosen = _after_failures(decision, ways)
-    known[place, flow] = mixed(chosen)
-    return known[place, flow]
-
-
-def mixed(ways: Iterable[tuple[Fraction, Spread]]) -> Spread:
-    """What it comes to, where each of these happens with its share."""
-    result: Counter[Outcome] = Counter()
-    for share, way in ways:
-        for outcome, probability in way.items():
-            result[outcome] += share * probability
-    return dict(result)
+    shares = exact_shares(decision)
+    trying = decision.on_failure and any(kind != "pod" for way in ways for kind, _ in way)
+    chosen = after_failures(decision, ways, shares) if trying else mixed(zip(shares, ways, strict=True))
+    known[place, flow] = chosen
+    return chosen
 
 
 def exact_shares(decision: Decision) -> list[Fraction]:
@@ -283,6 +296,8 @@ def exact_shares(decision: Decision) -> list[Fraction]:
     if decision.balancer is None or len(decision.candidates) == 1:
         return [Fraction(1)] * len(decision.candidates)
     policy = balancer(decision.balancer)
+    if policy.hashes and cookie_of(decision):
+        raise NotModelled(f"exact shares of {policy.name} over a cookie's random text; use send, or bring the cookie")
     if policy.exact is None:
         raise NotModelled(f"exact shares of {policy.name}: they depend on load; use send")
     return policy.exact(decision.candidates, key_of(decision))
@@ -290,53 +305,9 @@ def exact_shares(decision: Decision) -> list[Fraction]:
 
 def outcome_of(decision: Decision) -> Outcome:
     """What a final decision means for the client."""
+    if decision.action == "respond" and decision.layer == "pods":
+        fails = (decision.status or 200) >= 500
+        return ("failed", f"{decision.flow.to} {decision.status}") if fails else ("pod", decision.flow.to)
     if decision.action == "respond":
-        return ("pod", decision.flow.to) if decision.layer == "pods" else ("answered", str(decision.status))
+        return ("answered", str(decision.status))
     return ("lost", decision.action)
-
-
-def _after_failures(decision: Decision, ways: list[Spread]) -> list[tuple[Fraction, Spread]]:
-    """(share, what it comes to) of the first choices, once the proxy has tried the next peers or given up."""
-    tries = min(decision.on_failure.tries, len(ways))
-    if tries == 1:
-        return [(share, _retried(decision, [way])) for share, way in zip(exact_shares(decision), ways, strict=True)]
-    if balancer(decision.balancer).cycle == 0:
-        raise NotModelled(f"exact shares of retries under {decision.balancer}; use send")
-    firsts = _firsts(ways, tries)
-    attempts = ([ways[(i + k) % len(ways)] for k in range(tries)] for i in firsts)
-    return [(Fraction(1, len(firsts)), _retried(decision, tried)) for tried in attempts]
-
-
-def _retried(decision: Decision, attempts: Iterable[Spread]) -> Spread:
-    result: Counter[Outcome] = Counter()
-    left, last = Fraction(1), "reject"
-    for way in attempts:
-        for (kind, what), probability in way.items():
-            if kind == "lost":
-                last = what
-            else:
-                result[kind, what] += left * probability
-        left *= sum((p for (kind, _), p in way.items() if kind == "lost"), Fraction(0))
-    failure = decision.on_failure
-    result["answered", str(failure.refused if last == "reject" else failure.timed_out)] += left
-    return {outcome: p for outcome, p in result.items() if p}
-
-
-def _firsts(ways: list[Spread], tries: int) -> list[int]:
-    """The first picks of a whole period of round robin, where a failed try uses up a turn as well."""
-    lost = [any(kind == "lost" for kind, _ in way) for way in ways]
-
-    def after(at: int) -> int:
-        for _ in range(tries):
-            at = (at + 1) % len(ways)
-            if not lost[at - 1]:
-                break
-        return at
-
-    at = 0
-    for _ in ways * 2:  # from then on it repeats
-        at = after(at)
-    firsts = [at]
-    while (at := after(at)) != firsts[0]:
-        firsts.append(at)
-    return firsts

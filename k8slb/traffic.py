@@ -14,13 +14,15 @@ PORTS, PLAIN = {"http": 80, "https": 443}, ("tcp", "udp", "sctp")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an HTTP client asks. `path` holds the query string too; `headers` are (lower-case name, value) pairs."""
+    """What an HTTP client asks. `path` holds the query string too; `headers` are (lower-case name, value) pairs; `sni`
+    is the name given when TLS begins: the URL's host, whatever the header Host says, and "" for an address."""
 
     scheme: str
     host: str
     path: str
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
+    sni: str = ""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name.lower()), None)
@@ -99,7 +101,8 @@ def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = N
     given = _headers(headers or {})
     named = dict(given).get("host", parts.netloc.rpartition("@")[2])
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    request = Request(parts.scheme, host_of(named), path, method, tuple(h for h in given if h[0] != "host"))
+    others = tuple(h for h in given if h[0] != "host")
+    request = Request(parts.scheme, host_of(named), path, method, others, "" if is_address(host) else host)
     return Flow("TCP", "", host, port, request)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .cluster import Cluster
-from .decision import Candidate, Decision, Ejects, Memory, OnFailure, Rejected, to_endpoint
+from .decision import Candidate, Decision, Ejects, Lazily, Memory, OnFailure, Rejected, to_endpoint
 from .endpoints import of_port, why_none
 from .objects import Service, ServicePort
 from .traffic import Flow
@@ -56,11 +56,12 @@ def dial(
         to = replace(onward, destination=service.spec.clusterIP, port=port.port)
         why += f"; {policy.how}: to the ClusterIP, so kube-proxy's rules pick"
         candidates = (Candidate(str(service), to.to, common["place"], to),)
-        own = {"candidates": candidates, "on_failure": policy.on_failure, "rejected": tuple(rejected)}
+        own = {"candidates": candidates, "on_failure": policy.on_failure, "rejected": rejected}
         return Decision(action="forward", why=why, **own, **common)
     endpoints = of_port(view, service, port)
-    unready = (f"{e.name or 'endpoint'} {e.address}" for e in endpoints if not e.ready)
-    common["rejected"] = (*rejected, *(Rejected(what, "not ready", service, ("spec",)) for what in unready))
+    unready = [f"{e.name or 'endpoint'} {e.address}" for e in endpoints if not e.ready]
+    not_ready = (Rejected(what, "not ready", service, ("spec",)) for what in unready)
+    common["rejected"] = Lazily(lambda: (*rejected, *not_ready))
     ready = [e for e in endpoints if e.ready]
     if not ready:
         missing = f"{service} has no ready endpoint{why_none(view, service, port)}"

@@ -3,11 +3,14 @@
 The virtual address is 10.96.0.10:80. The i-th name is the pod 10.244.1.(2+i):8080, or the name itself where it is an
 ip:port. Connection k comes from 10.244.0.2, or from client k mod N of the clients 10.245.(1+k//250).(1+k%250), port
 20000+k. It is over at once and stays counted as closed, unless it is held.
+
+Connections open every 10 ms. One that closes was a request answered after as long as it was open, at least those 10 ms:
+this is what balancers that go by answer times learn.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from math import inf
@@ -17,6 +20,8 @@ from textwrap import wrap
 from ..balancers import balancer
 from ..balancers.base import Key, Peer, closed, opened
 from ..errors import InputError, shown, whole
+
+EVERY = 0.01  # seconds from one connection to the next
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Picks:
 
 
 def picks(
-    name: str,
+    name: str | Callable,
     weights: Mapping[str, int] | None = None,
     n: int | None = None,
     hold: float | Mapping[str, int] = 0,
@@ -52,6 +57,7 @@ def picks(
 ) -> Picks:
     """The picks of the balancer `name` for `n` connections (60, or one for each client or key).
 
+    `name` may be a function of one's own as well: pick(peers, state, rng, key, now) -> index | None.
     `weights` maps the peers' names to weights, in the order in which they are added (three of weight 1: a, b, c).
     `hold`: connection k is closed just before connection k + hold opens (0: at once; math.inf: never); a mapping says
     it for each name. `keys` are what a hash works on, in turn, in place of the client's address. InputError otherwise.
@@ -72,15 +78,18 @@ def picks(
     held = [h if (h := holds.get(p, 0)) == inf else whole(h, "the opens to hold for", 0, 10**9) for p in names]
     state, rng, due, picked = {}, Random(whole(seed, "the seed", 0, 2**64 - 1)), defaultdict(list), []
     for k in range(n):
-        for peer in due.pop(k, ()):
+        for peer, opens in due.pop(k, ()):
             closed(state, peer)
+            if policy.answered:
+                policy.answered(state, peer, opens * EVERY, k * EVERY)
         source = sources[k % len(sources)]
         key = Key(source, 20_000 + k % 40_000, source if keys else "10.96.0.10", source)
-        index = policy.pick(peers, state, rng, key, 0.0)
+        index = policy.pick(peers, state, rng, key, k * EVERY)
         picked.append(None if index is None else names[index])
         if index is not None:
             opened(state, peers[index])
-            due[k + max(1, held[index])].append(peers[index])
+            opens = max(1, held[index])
+            due[k + opens].append((peers[index], opens))
     counted = Counter(picked)
     return Picks(tuple(picked), {p: counted[p] for p in names})
 

@@ -1,16 +1,26 @@
 """Exact shares, told."""
 
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 
 class Shares(dict):
-    """{"ip:port": Fraction} of the requests that pods answer; `answered` {status: Fraction}, `lost` a Fraction."""
+    """{"ip:port": Fraction} of the requests that pods answer well; `answered` {status: Fraction} of the others, whether
+    a proxy says so or a pod, `lost` a Fraction; `reached` {"ip:port": Fraction} of those that pods answer at all. Of
+    the requests that limits admit, and at a client's first visit."""
 
     def __init__(self, outcomes: Mapping[tuple[str, str], Fraction]):
         super().__init__({what: p for (kind, what), p in sorted(outcomes.items()) if kind == "pod"})
-        self.answered = {what: p for (kind, what), p in sorted(outcomes.items()) if kind == "answered"}
+        answered, reached = Counter[str](), Counter[str]()
+        for (kind, what), p in sorted(outcomes.items()):
+            pod, _, status = what.rpartition(" ") if kind == "failed" else (what, "", what)
+            if kind in ("failed", "answered"):
+                answered[status] += p
+            if kind in ("failed", "pod"):
+                reached[pod] += p
+        self.answered, self.reached = dict(answered), dict(reached)
         self.lost = sum((p for (kind, _), p in outcomes.items() if kind == "lost"), Fraction(0))
 
     def to_dict(self) -> dict[str, Any]:

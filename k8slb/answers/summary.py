@@ -3,13 +3,15 @@
 from collections.abc import Sized
 
 from ..cluster import Cluster
-from ..objects import Other
+from ..objects import HTTPRoute, Other
 
 
 def summary(cluster: Cluster) -> str:
     """A cluster in a few lines: what is in it, kube-proxy's mode, and how much was assumed."""
     services = list(cluster.services.values())
     counts = (cluster.nodes, "node"), (cluster.pods, "pod"), (services, "Service"), (cluster.served, "Ingress", "es")
+    routes = [o for o in cluster.objects if isinstance(o, HTTPRoute)]
+    counts += tuple(c for c in ((cluster.gateways, "Gateway"), (routes, "HTTPRoute")) if c[0])
     lines = [f"{', '.join(_count(*c) for c in counts)}; kube-proxy mode {cluster.mode}"]
     for service in services[:12]:
         spec = service.spec

@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 from ..balancers import balancer
-from ..decision import Decision, Hop
-from ..errors import printable
-from ..path import Start, exact_shares
+from ..decision import Decision, Hop, Limit
+from ..errors import NotModelled, printable
+from ..path import Start, cookie_of, exact_shares
 
+PROXIES = ("ingress", "gateway", "mesh")
 FAILED = {"reject": "connection refused", "drop": "no answer (time-out)", "unresolved": "the name does not resolve"}
 
 
@@ -55,7 +56,9 @@ class Trace:
     @property
     def endpoints(self) -> list[str]:
         """Every address the last pick could have chosen."""
-        picks = [h.decision.candidates for h in self.hops if h.chosen] if self.served else []
+        picks = (
+            [h.decision.candidates for h in self.hops if h.chosen and h.decision.layer != "pods"] if self.served else []
+        )
         last = picks[-1] if picks else ()
         own = [self.pod] if self.served and not picks else []
         return own + [c.address if ":" in c.address else f"{c.address}:{c.flow.port}" for c in last]
@@ -84,11 +87,24 @@ class Trace:
     @property
     def _told(self) -> list[Hop]:
         """The hops of the short form: of a proxy's several tries the first and the last."""
-        tries = [h for h in self.hops if h.decision.layer == "ingress" and h.chosen is not None]
+        tries = self._tries
         if len(tries) < 2:
             return list(self.hops)
-        first, last = self.hops.index(tries[0]), self.hops.index(tries[-1]) if self.served else -1
-        return [*self.hops[: first + 2], *self.hops[last:]]
+        first, last = (next(i for i, h in enumerate(self.hops) if h is tries[k]) for k in (0, -1))
+        return [*self.hops[: first + 2], *self.hops[last if self.last.layer == "pods" else -1 :]]
+
+    @property
+    def _tries(self) -> list[Hop]:
+        """The picks that the last proxy made of the same peers, one for each time it tried."""
+        proxy = next((h.decision for h in reversed(self.hops) if h.chosen and h.decision.on_failure), None)
+        return [h for h in self.hops if h.chosen and proxy and h.decision.candidates is proxy.candidates]
+
+    @property
+    def log(self) -> str | None:
+        """The line that the proxy writes of the request, where the model knows its form."""
+        template = self.fact("log")
+        tried = ", ".join(h.chosen.address for h in self._tries) or "-"
+        return template and template.format(upstream=tried, status=self.status or "-")
 
     @cached_property
     def verdict(self) -> str:
@@ -124,6 +140,7 @@ class Trace:
             "pod": self.pod,
             "source_seen": self.source_seen,
             "location": self.fact("location"),
+            "log": self.log,
             "assumptions": self.assumptions,
             "warnings": self.warnings,
             "hops": [hop_dict(h) for h in self.hops],
@@ -135,7 +152,7 @@ class Trace:
     @cached_property
     def _returns(self) -> list[dict[str, str]]:
         """Where the answer's addresses are turned back, from the pod to the client."""
-        if not self.served and self.last.layer != "ingress":
+        if not self.served and (self.last.layer not in PROXIES or self.last.action != "respond"):
             return []
         steps: list[dict[str, str]] = []
         for i, hop in reversed(list(enumerate(self.hops))):
@@ -144,16 +161,16 @@ class Trace:
                 continue
             if layer in ("kube-proxy", "cloud-lb") and changed:
                 what = "turns " + " and ".join(f"{after} back into {before}" for before, after in changed.values())
-                proxied = any(h.decision.layer == "ingress" for h in self.hops[:i])
+                proxied = any(h.decision.layer in PROXIES for h in self.hops[:i])
                 why = _why_back(hop, self.begin.place.kind == "outside" and not proxied)
                 steps.append({"at": at, "layer": layer, "what": what, "why": why})
             elif layer == "cloud-lb" and hop.chosen.place.kind == "node":
                 why = f"{hop.chosen.name} sends it from {hop.decision.flow.to} itself: direct server return"
                 what = f"the answer does not pass here, it goes straight to {hop.decision.flow.source}"
                 steps.append({"at": at, "layer": layer, "what": what, "why": why})
-            elif layer == "ingress" and all(s["layer"] != "ingress" for s in steps):
+            elif layer in PROXIES and all((s["layer"], s["at"]) != (layer, at.rpartition("/")[2]) for s in steps):
                 what = f"passes the answer on over the connection from {hop.decision.flow.source}"
-                steps.append({"at": at.rpartition("/")[2], "layer": "ingress", "what": what, "why": ""})
+                steps.append({"at": at.rpartition("/")[2], "layer": layer, "what": what, "why": ""})
         return steps
 
 
@@ -189,6 +206,7 @@ def hop_dict(hop: Hop) -> dict[str, Any]:
     decision, chosen = hop.decision, hop.chosen.address if hop.chosen else None
     shares = [s if s is None else str(s) for s in _shares(decision)]
     candidates = zip(decision.candidates, shares, strict=True)
+    identity = hop.chosen.flow.identity if hop.chosen else decision.flow.identity
     return {
         "layer": decision.layer,
         "at": decision.place.name,
@@ -197,7 +215,8 @@ def hop_dict(hop: Hop) -> dict[str, Any]:
         "source": decision.flow.source,
         "destination": decision.flow.to,
         "rewritten": {k: {"from": a, "to": b} for k, (a, b) in rewritten(hop).items()},
-        "balancer": decision.balancer,
+        **({"identity": identity} if identity else {}),
+        "balancer": decision.balancer and balancer(decision.balancer).name,
         "candidates": [{"name": c.name, "address": c.address, "share": s} for c, s in candidates],
         "chosen": chosen,
         "rejected": [{"what": r.what, "why": r.why, "file": r.where[0], "line": r.where[1]} for r in decision.rejected],
@@ -207,8 +226,10 @@ def hop_dict(hop: Hop) -> dict[str, Any]:
 
 
 def _shares(decision: Decision) -> list[Fraction | None]:
-    known = decision.balancer is None or balancer(decision.balancer).exact
-    return list(exact_shares(decision)) if known else [None] * len(decision.candidates)
+    try:
+        return list(exact_shares(decision))
+    except NotModelled:
+        return [None] * len(decision.candidates)
 
 
 def _line(hop: Hop) -> str:
@@ -232,10 +253,12 @@ def _details(hop: Hop) -> list[str]:
     out = [f"     {decision.why}", f"     arrives: {decision.flow.source} -> {decision.flow.to}"]
     out += [f"     {what}: {before} -> {after}" for what, (before, after) in rewritten(hop).items()]
     if decision.balancer:
-        out.append(f"     picked by {decision.balancer} ({balancer(decision.balancer).source})")
+        policy = balancer(decision.balancer)
+        out.append(f"     picked by {policy.name} ({policy.source})")
+    unknown = "depends on the cookie's text" if cookie_of(decision) else "depends on load"
     for c, share in zip(decision.candidates, _shares(decision), strict=True):
         mark = "*" if c is hop.chosen else " "
-        told = "depends on load" if share is None else f"{share} = {float(share):.1%}"
+        told = unknown if share is None else f"{share} = {float(share):.1%}"
         out.append(f"   {mark} candidate {c.name} {c.address}: {told}")
     for r in decision.rejected:
         file, line = r.where
@@ -244,6 +267,15 @@ def _details(hop: Hop) -> list[str]:
         out.append(f"     rule: {rule}")
     if told := decision.facts.get("dice", {}).get(hop.chosen.address) if hop.chosen else "":
         out.append(f"     {told}")
+    out += [f"     limit {_limit(limit)}" for limit in decision.limits]
     for m in decision.remembers:
         out.append(f"     remembered by {m.kind}, key {m.key}" + (f", {m.timeout:g} s" if m.timeout else ""))
     return out
+
+
+def _limit(limit: Limit) -> str:
+    if limit.kind == "connections":
+        return f"{limit.name}: {limit.burst:,} at a time of {limit.key}, the others are answered {limit.status}"
+    often = f"{limit.rate:g} a second" if limit.rate >= 1 else f"{60 * limit.rate:g} a minute"
+    often += f" of {limit.key}, and {limit.burst:,} more at once"
+    return f"{limit.name}: {often}; the others are answered {limit.status}"

@@ -1,17 +1,48 @@
 """Every way to pick one of n, by the name its owner gives it. One short reference function each."""
 
+import operator
+from collections.abc import Callable
+
 from ..errors import InputError, shown
 from .base import Balancer
+from .caddy import CADDY
 from .cloud import CLOUD
+from .envoy import ENVOY
+from .ewma import LINKERD
+from .haproxy import HAPROXY
 from .ingress_nginx import INGRESS_NGINX
 from .ipvs import IPVS
-from .uniform import UNIFORM
+from .kong import KONG
+from .nginx import NGINX
+from .traefik import TRAEFIK
+from .uniform import UNIFORM, WEIGHTED
 
-BALANCERS: dict[str, Balancer] = {b.name: b for b in (*UNIFORM, *IPVS, *INGRESS_NGINX, *CLOUD)}
+PROXIES = (*INGRESS_NGINX, *NGINX, *HAPROXY, *ENVOY, *TRAEFIK, *CADDY, *KONG, *LINKERD)
+BALANCERS: dict[str, Balancer] = {b.name: b for b in (*UNIFORM, *WEIGHTED, *IPVS, *PROXIES, *CLOUD)}
 
 
-def balancer(name: str) -> Balancer:
-    """The balancer of that name; InputError naming the others."""
-    if name not in BALANCERS:
-        raise InputError(f"there is no balancer {shown(name)}", expected="one of: " + ", ".join(sorted(BALANCERS)))
+def balancer(name: str | Callable) -> Balancer:
+    """The balancer of that name; InputError naming the others.
+
+    A function pick(peers, state, rng, key, now) -> index | None of one's own is a balancer as well. It may ask how many
+    connections are open: base.connections(state, peer)[0].
+    """
+    if callable(name):
+        return _own(name)
+    if not isinstance(name, str) or name not in BALANCERS:
+        expected = "a function pick(peers, state, rng, key, now), or one of: " + ", ".join(sorted(BALANCERS))
+        raise InputError(f"there is no balancer {shown(name)}", expected=expected)
     return BALANCERS[name]
+
+
+def _own(function: Callable) -> Balancer:
+    """A learner's function, whose every pick is checked."""
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def pick(peers, state, rng, key=None, now=0.0) -> int | None:
+        index = function(peers, state, rng, key, now)
+        if index is None or (type(index) is not bool and hasattr(index, "__index__") and 0 <= index < len(peers)):
+            return index if index is None else operator.index(index)
+        raise InputError(f"{name} picked {shown(index)}", expected=f"None, or a whole number below {len(peers)}")
+
+    return Balancer(name, pick, "your own function", counts=True)

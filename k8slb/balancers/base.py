@@ -43,6 +43,8 @@ class Balancer:
     - `counts`: call `opened(state, peer)` after a pick, `closed(state, peer)` when that connection ends and
       `forgotten(state, peer)` when its entry is dropped (IPVS: 120 s after a close, 10 s after a reset); a connection
       that is over at once is opened and closed before the next pick.
+    - `answered`: call `answered(state, peer, seconds, now)` when a request that took `seconds` is answered; None if the
+      balancer learns nothing from that.
     - `hashes`: the same peers and key give the same pick, so one call does for all that share a key.
     - `memoryless`: each pick is drawn from `exact`, whatever was picked before.
     - `cycle` (+1 or -1): round robin; while peers stay the same and none has weight 0, pick k + 1 is
@@ -60,6 +62,7 @@ class Balancer:
     cycle: int = 0
     counts: bool = False
     hashes: bool = False
+    answered: Callable[[dict, Peer, float, float], None] | None = None
 
 
 def equal_shares(peers: Sequence[Peer], key: Key | None = None) -> list[Fraction]:
@@ -67,7 +70,7 @@ def equal_shares(peers: Sequence[Peer], key: Key | None = None) -> list[Fraction
 
 
 def weight_shares(peers: Sequence[Peer], key: Key | None = None) -> list[Fraction]:
-    total = sum(p.weight for p in peers)
+    total = sum(p.weight for p in peers) or 1  # none takes anything
     return [Fraction(p.weight, total) for p in peers]
 
 

@@ -2,7 +2,7 @@
 
 Cluster DNS follows the Kubernetes DNS specification 1.1.0 and the pod's resolver: search path
 NAMESPACE.svc.cluster.local, svc.cluster.local, cluster.local with ndots:5. Names outside are known only as far as the
-input makes them known: hosts of Ingresses and of load balancers.
+input makes them known: hosts of Ingresses, of Gateways' listeners and HTTPRoutes, and of load balancers.
 """
 
 import difflib
@@ -15,8 +15,8 @@ from ..cluster import Cluster
 from ..controllers import Controller
 from ..decision import Candidate, Decision, Place, Rejected
 from ..endpoints import of_port
-from ..errors import NotModelled
 from ..objects import Service
+from ..routes import takers
 from ..traffic import Flow
 
 DOMAIN = "cluster.local"
@@ -122,7 +122,7 @@ def _lookup(view: Cluster, name: str) -> tuple[str, list[tuple[str, str]]] | str
 def _outside(
     view: Cluster, flow: Flow, place: Place, who: str, asked: Sequence[Rejected] = (), arrived: Flow | None = None
 ) -> Decision:
-    """The world's answer, as far as the input tells: a load balancer's host name, or an Ingress's host."""
+    """The world's answer, as far as the input tells: a load balancer's host name, an Ingress's host or a Gateway's."""
     name = flow.destination.rstrip(".")
     answer = partial(_decision, arrived or flow, place, asked)
     if name in view.balancer_at:
@@ -133,35 +133,55 @@ def _outside(
     if controller is None:
         return answer(action="unresolved", why=f"{who}: {why}")
     if not controller.modelled:
-        raise NotModelled(f"requests through the controller {controller.name} ({why})")
+        raise controller.not_modelled()
     addresses = _entry(view, controller)
     if not addresses:
         why = f"{who}: {why}, but that controller has no address outside the cluster (no Service of type LoadBalancer)"
         return answer(action="unresolved", why=why)
     if addresses[0] in view.node_at and controller.service and controller.service.spec.type == "NodePort":
         warnings += (f"nothing in the input says where DNS points {name}; taken: the nodes, as {controller.service}",)
-    named = [(f"controller {controller.name}", a) for a in addresses]
+    named = [(_called(controller), a) for a in addresses]
     brief = (name, f" ({why})")
     return answer(named, action="forward", why=why + _after(asked), brief=brief, warnings=warnings)
 
 
 def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller | None, str, tuple[str, ...]]:
-    hosts = (name, "*." + name.partition(".")[2])
-    for ingress in (i for host in hosts for i in view.hosts.get(host, ())):
+    """(the controller or Gateway that the name leads to, why, warnings)."""
+    found: list[tuple[Controller, str]] = []
+    for ingress in (i for host in (name, "*." + name.partition(".")[2]) for i in view.hosts.get(host, ())):
         served = view.served[ingress.key]
         if served.controller:
-            file, line = ingress.where("spec", "rules")
-            return view.controllers[served.controller], f"a host of {ingress}, {file}:{line}", ()
-    if view.routed_hosts.intersection(hosts):
-        raise NotModelled(f"requests through a Gateway (HTTPRoutes name the host {name})")
+            where = "{}:{}".format(*ingress.where("spec", "rules"))
+            found.append((view.controllers[served.controller], f"a host of {ingress}, {where}"))
+            break
+    named = next((view.gateway_hosts[h] for h in takers(name) if h in view.gateway_hosts), {})
+    found += [(view.gateways[key], f"a host of {by}, {by.origin.place}") for key, by in named.items()]
+    if found:
+        (taken, why), *others = found
+        told = ", ".join(f"{_called(c)} ({why})" for c, why in others)
+        warning = f"{name} is {told} as well; nothing in the input says where DNS points; taken: {_called(taken)}"
+        return taken, why, (warning,) if others else ()
     ignored = [(i, view.served[i.key].why) for i in view.hosts.get(name, ())]
-    entries = [c for c in view.controllers.values() if c.modelled and _entry(view, c)]
+    alone = (
+        r for to, routes in view.routes_of.items() if to[0] == "Gateway" and to[1:] not in view.gateways for r in routes
+    )
+    ignored += [
+        (r, f"there is no Gateway {p.name}") for r, p in alone if {*takers(name)}.intersection(r.spec.hostnames)
+    ]
+    running = (*view.controllers.values(), *view.gateways.values())
+    entries = [c for c in running if c.modelled and _entry(view, c)]
     if guess and len(entries) == 1 and not name.endswith("." + DOMAIN):
-        why = f"no Ingress that is served names {name}; asked as if its DNS pointed at {entries[0].name}"
+        kind = "HTTPRoute or listener of a Gateway" if entries[0].gateway else "Ingress that is served"
+        entry = _called(entries[0]).removeprefix("controller ")
+        why = f"no {kind} names {name}; asked as if its DNS pointed at {entry}"
         told = _meant(view, name) + (" ({}: {})".format(*ignored[0]) if ignored else "")
         return entries[0], why, (f"nothing in the input makes DNS point {name} at this cluster{told}",)
     told = " ({} names it: {})".format(*ignored[0]) if ignored else ""
     return None, f"nothing in the input gives {name} an address{told}{_meant(view, name)}", ()
+
+
+def _called(controller: Controller) -> str:
+    return str(controller.gateway or f"controller {controller.name}")
 
 
 def _meant(view: Cluster, name: str) -> str:

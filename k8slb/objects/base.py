@@ -77,7 +77,11 @@ class Condition(Value):
 
 
 class Secret(Object, group=""):
+    """`data` is base64; what stands in `stringData` wins over it."""
+
     type: str = "Opaque"
+    data: Strings = field(default_factory=dict)
+    stringData: Strings = field(default_factory=dict)
 
 
 class Other(Object):

@@ -169,7 +169,7 @@ def _either(*options: Any) -> Decode:
 def _object(cls: type) -> Decode:
     hints = get_type_hints(cls, include_extras=True)
     given = [f for f in fields(cls) if f.name not in ("raw", "origin")]
-    members = [(f.name, decoder(hints[f.name])) for f in given]
+    members = [(f.name, f.name.rstrip("_"), decoder(hints[f.name])) for f in given]  # from_ holds the field "from"
     required = [f.name for f in given if f.default is MISSING and f.default_factory is MISSING]
     check = getattr(cls, "check", None)
 
@@ -177,17 +177,17 @@ def _object(cls: type) -> Decode:
         if type(raw) is not dict:
             raise _wrong(raw, "a mapping")
         known = {}
-        for name, member in members:
-            given = raw.get(name)
+        for name, written, member in members:
+            given = raw.get(written)
             if given is not None:  # the API treats null as absent
                 try:
                     known[name] = member(given)
                 except Invalid as error:
-                    error.path = (name, *error.path)
+                    error.path = (written, *error.path)
                     raise
         for name in required:
             if name not in known:
-                raise Invalid("is missing", "a value: it is required", (name,))
+                raise Invalid("is missing", "a value: it is required", (name.rstrip("_"),))
         result = cls(**known)
         if check:
             check(result)

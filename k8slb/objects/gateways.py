@@ -1,89 +1,317 @@
-"""The Gateway API's routing objects (v1, release 1.6) and the autoscaler's: read and checked, not walked through."""
+"""The Gateway API (release 1.6, standard channel), checked as its CRDs are (apis/v1/*_types.go); and the autoscaler."""
 
-from typing import Literal
+import re
+from collections.abc import Callable
+from dataclasses import field, fields
+from operator import attrgetter
+from typing import Annotated, Any, Literal
 
+from ..errors import shown
 from .base import Object, Value
-from .decode import Count, Host, Label, Name, Port
+from .decode import Count, Host, Invalid, Label, Name, Path, Port, Strings, address_check, within
+from .services import Named
+from .workloads import LabelSelector
 
 GROUP, SERVED = "gateway.networking.k8s.io", "v1 v1beta1"
 
 
+def _most(limit: int, least: int = 0) -> Callable[[tuple], None]:
+    def check(items: tuple) -> None:
+        if not least <= len(items) <= limit:
+            raise Invalid(f"has {len(items)} entries", f"{least} to {limit}")
+
+    return check
+
+
+def _fits(pattern: str, expected: str) -> Callable[[object], None]:
+    def check(given: object) -> None:
+        if not re.fullmatch(pattern, str(given)):
+            raise Invalid(f"{shown(given)} is not allowed here", expected)
+
+    return check
+
+
+def _distinct(what: str, key: Callable[[Any], Any] = attrgetter("name")) -> Callable[[tuple], None]:
+    def check(items: tuple) -> None:
+        keys = [key(item) or i for i, item in enumerate(items)]
+        again = next((i for i, one in enumerate(keys) if one in keys[:i]), None)
+        if again is not None:
+            raise Invalid(f"has the {what} of another one", f"a {what} of its own", (again,))
+
+    return check
+
+
+def _goes_with_its_type(value: Any) -> None:
+    """Of a value's fields the one that its `type` names is there, and no other one."""
+    special = {"urlRewrite": "URLRewrite", "cors": "CORS"}
+    kinds = {f.name: special.get(f.name, f.name[0].upper() + f.name[1:]) for f in fields(value)[1:]}
+    if value.type not in kinds.values():
+        raise Invalid(f"{shown(value.type)} is not known here", "one of " + ", ".join(kinds.values()), ("type",))
+    for name, kind in kinds.items():
+        if (getattr(value, name) is not None) != (value.type == kind):
+            problem = "is missing" if value.type == kind else f"does not go with type {value.type}"
+            raise Invalid(problem, f"{name} with type {kind}, and only then", (name,))
+
+
+HeaderName = Annotated[str, _fits(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", "a header's name")]
+Text = Annotated[str, _fits(r"(?s).{1,4096}", "at most 4,096 characters")]
+Precise = Annotated[Host, _fits(r"[^*]*", "one host name, without *")]
+Duration = Annotated[str, _fits(r"(\d{1,5}(h|m|s|ms)){1,4}", "a duration such as 10s or 1m30s")]
+Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
+
+
 class GatewayClassSpec(Value):
-    controllerName: str
+    controllerName: Annotated[str, _fits(r"[a-z0-9][-a-z0-9.]*/.+", "a domain and a path")]
 
 
 class GatewayClass(Object, group=GROUP, versions=SERVED, namespaced=False):
     spec: GatewayClassSpec
 
 
-class Listener(Value):
+class Referred(Value):
+    """A kind of object, in a namespace or of a name where these are given."""
+
+    kind: str
+    group: str = ""
+    namespace: Label = ""
+    name: str = ""
+
+
+class ObjectReference(Value):
     name: str
+    namespace: Label = ""
+    group: str = ""
+    kind: str = "Secret"
+
+
+class ListenerTLS(Value):
+    mode: Literal["Terminate", "Passthrough"] = "Terminate"
+    certificateRefs: Annotated[tuple[ObjectReference, ...], _most(64)] = ()
+    options: Strings = field(default_factory=dict)
+
+    def check(self) -> None:
+        if self.mode == "Terminate" and not (self.certificateRefs or self.options):
+            raise Invalid("is missing", "a certificate: mode is Terminate", ("certificateRefs",))
+
+
+class RouteNamespaces(Value):
+    from_: Literal["All", "Selector", "Same"] = "Same"
+    selector: LabelSelector = LabelSelector()
+
+
+class AllowedRoutes(Value):
+    namespaces: RouteNamespaces = RouteNamespaces()
+    kinds: Annotated[tuple[Referred, ...], _most(8)] = ()
+
+
+class Listener(Value):
+    name: Name
     port: Port
     protocol: str
     hostname: Host = ""
+    tls: ListenerTLS | None = None
+    allowedRoutes: AllowedRoutes = AllowedRoutes()
+
+    speaks = property(lambda self: self.protocol.upper())  # names are compared without regard to case
+
+    def check(self) -> None:
+        needed = {"HTTP": False, "TCP": False, "UDP": False, "TLS": True}.get(self.speaks, bool(self.tls))
+        if needed != bool(self.tls) or (self.speaks == "HTTPS" and self.tls and self.tls.mode != "Terminate"):
+            raise Invalid(f"does not go with protocol {self.protocol}", "tls for TLS or HTTPS (Terminate)", ("tls",))
+        if self.hostname and self.speaks in ("TCP", "UDP"):
+            raise Invalid(f"does not go with protocol {self.protocol}", "nothing", ("hostname",))
+
+
+class GatewayAddress(Value):
+    value: str = ""
+    type: str = "IPAddress"
+
+    def check(self) -> None:
+        if self.type == "IPAddress" and self.value:
+            address_check(self.value, path=("value",))
 
 
 class GatewaySpec(Value):
     gatewayClassName: Name
-    listeners: tuple[Listener, ...] = ()
+    listeners: Annotated[
+        tuple[Listener, ...],
+        _most(64, 1),
+        _distinct("name"),
+        _distinct("port, protocol and hostname", attrgetter("port", "protocol", "hostname")),
+    ]
+    addresses: Annotated[tuple[GatewayAddress, ...], _most(16)] = ()
+
+
+class GatewayStatus(Value):
+    addresses: tuple[GatewayAddress, ...] = ()
 
 
 class Gateway(Object, group=GROUP, versions=SERVED):
     spec: GatewaySpec
+    status: GatewayStatus = GatewayStatus()
 
 
-class ParentReference(Value):
-    name: Name
-    namespace: Label = ""
+class ParentReference(ObjectReference):
     sectionName: str = ""
     port: Port | None = None
+    group: str = GROUP
+    kind: str = "Gateway"
 
 
-class BackendRef(Value):
-    name: str
-    namespace: Label = ""
+class NamedMatch(Value):
+    """What a header or a query parameter has to be (`type`), or becomes."""
+
+    name: HeaderName
+    value: Text
+    type: Literal["Exact", "RegularExpression"] = "Exact"
+
+
+NamedMatches = Annotated[tuple[NamedMatch, ...], _most(16), _distinct("name")]
+
+
+class HTTPHeaderFilter(Value):
+    set: NamedMatches = ()
+    add: NamedMatches = ()
+    remove: Annotated[tuple[str, ...], _most(16)] = ()
+
+
+class HTTPPathModifier(Value):
+    type: str
+    replaceFullPath: str | None = None
+    replacePrefixMatch: str | None = None
+
+    check = _goes_with_its_type
+
+
+class URLRewrite(Value):
+    hostname: Precise = ""
+    path: HTTPPathModifier | None = None
+
+
+class RequestRedirect(URLRewrite):
+    scheme: Literal["http", "https", ""] = ""
+    port: Port | None = None
+    statusCode: Annotated[int, _fits("30[12378]", "301, 302, 303, 307 or 308")] = 302
+
+
+class BackendObject(ObjectReference):
+    """What a route sends requests to, or copies of them. A Service needs a port."""
+
     kind: str = "Service"
     port: Port | None = None
-    weight: Count = 1
+
+    def check(self) -> None:
+        if (self.group, self.kind, self.port) == ("", "Service", None):
+            raise Invalid("is missing", "a port: the backend is a Service", ("port",))
+
+
+class RequestMirror(Value):
+    backendRef: BackendObject
+    percent: Annotated[int, within(0, 100)] | None = None
+    fraction: dict | None = None
+
+
+class HTTPRouteFilter(Value):
+    type: str
+    requestHeaderModifier: HTTPHeaderFilter | None = None
+    responseHeaderModifier: HTTPHeaderFilter | None = None
+    requestRedirect: RequestRedirect | None = None
+    urlRewrite: URLRewrite | None = None
+    requestMirror: RequestMirror | None = None
+    cors: dict | None = None
+    extensionRef: dict | None = None
+
+    check = _goes_with_its_type
+
+
+def _compatible(filters: tuple[HTTPRouteFilter, ...]) -> None:
+    if {"RequestRedirect", "URLRewrite"} <= {f.type for f in filters}:
+        raise Invalid("has both RequestRedirect and URLRewrite", "one of them")
+
+
+_once = _distinct("type", lambda f: f.type not in ("RequestMirror", "ExtensionRef") and f.type)
+Filters = Annotated[tuple[HTTPRouteFilter, ...], _most(16), _once, _compatible]
+
+
+class HTTPBackendRef(BackendObject):
+    weight: Annotated[int, within(0, 1_000_000)] = 1
+    filters: Filters = ()
 
 
 class HTTPPathMatch(Value):
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: str = "/"
+    value: Annotated[str, _fits(r"(?s).{1,1024}", "at most 1,024 characters")] = "/"
+
+    def check(self) -> None:
+        if self.type == "RegularExpression":
+            return
+        bad = re.search(r"^[^/]|//|/\.\.?(/|$)|%2[fF]|%(?![0-9a-fA-F]{2})|[^-A-Za-z0-9/._~!$&'()*+,;=:@%]", self.value)
+        if bad:
+            where = "begins with" if bad.start() == 0 and bad[0] != "//" else "holds"
+            raise Invalid(f"{shown(self.value)} {where} {bad[0]}", "an absolute path without it", ("value",))
 
 
 class HTTPRouteMatch(Value):
     path: HTTPPathMatch = HTTPPathMatch()
+    headers: NamedMatches = ()
+    queryParams: NamedMatches = ()
+    method: Method | None = None
 
 
-class HTTPRouteRule(Value):
-    matches: tuple[HTTPRouteMatch, ...] = ()
-    backendRefs: tuple[BackendRef, ...] = ()
+class HTTPRouteTimeouts(Value):
+    request: Duration = ""
+    backendRequest: Duration = ""
+
+
+class HTTPRouteRule(Named):
+    matches: Annotated[tuple[HTTPRouteMatch, ...], _most(64)] = (HTTPRouteMatch(),)
+    filters: Filters = ()
+    backendRefs: Annotated[tuple[HTTPBackendRef, ...], _most(16)] = ()
+    timeouts: HTTPRouteTimeouts = HTTPRouteTimeouts()
+
+    def check(self) -> None:
+        prefixed = [m.path.type for m in self.matches] == ["PathPrefix"]
+        held: list[tuple[Path, HTTPRouteFilter]] = [(("filters", i), f) for i, f in enumerate(self.filters)]
+        for i, ref in enumerate(self.backendRefs):
+            held += [(("backendRefs", i, "filters", j), f) for j, f in enumerate(ref.filters)]
+        for at, one in held:
+            changed = (one.requestRedirect or one.urlRewrite or URLRewrite()).path
+            if changed and changed.replacePrefixMatch is not None and not prefixed:
+                raise Invalid("replaces a prefix", "exactly one match, of type PathPrefix, in the rule", at)
+            if one.requestRedirect and self.backendRefs and len(at) == 2:
+                raise Invalid("redirects a request that has backendRefs", "one of the two", at)
 
 
 class HTTPRouteSpec(Value):
-    parentRefs: tuple[ParentReference, ...] = ()
-    hostnames: tuple[Host, ...] = ()
-    rules: tuple[HTTPRouteRule, ...] = ()
+    parentRefs: Annotated[tuple[ParentReference, ...], _most(32), _distinct("parent and section", lambda p: p)] = ()
+    hostnames: Annotated[tuple[Host, ...], _most(16)] = ()
+    rules: Annotated[tuple[HTTPRouteRule, ...], _most(16, 1), _distinct("name")] = (HTTPRouteRule(),)
+
+    def check(self) -> None:
+        if sum(len(r.matches) for r in self.rules) > 128:
+            raise Invalid("have over 128 matches", "at most 128 in all rules", ("rules",))
 
 
 class HTTPRoute(Object, group=GROUP, versions=SERVED):
     spec: HTTPRouteSpec
 
 
-class GrantTo(Value):
-    kind: str
-    group: str = ""
-    name: str = ""
-
-
 class ReferenceGrantSpec(Value):
-    # "from" is a keyword in Python, so the field that holds it is read from the raw mapping
-    to: tuple[GrantTo, ...] = ()
+    from_: Annotated[tuple[Referred, ...], _most(16, 1)]
+    to: Annotated[tuple[Referred, ...], _most(16, 1)]
 
 
 class ReferenceGrant(Object, group=GROUP, versions=SERVED):
-    spec: ReferenceGrantSpec = ReferenceGrantSpec()
+    """Lets what is in other namespaces (`from`) refer to what is in this one (`to`)."""
+
+    spec: ReferenceGrantSpec
+
+    def lets(self, kind: str, namespace: str, ref: ObjectReference) -> bool:
+        """Whether the Gateway API's `kind` in `namespace` may refer to `ref` here."""
+        mine = any((s.group, s.kind, s.namespace) == (GROUP, kind, namespace) for s in self.spec.from_)
+        return mine and any(
+            (t.group, t.kind) == (ref.group, ref.kind) and t.name in ("", ref.name) for t in self.spec.to
+        )
 
 
 class ScaleTarget(Value):

@@ -16,6 +16,7 @@ class ServicePort(Value):
     protocol: Protocol = "TCP"
     targetPort: Port | PortName | None = None
     nodePort: OptionalPort = 0
+    appProtocol: str = ""
 
     @property
     def target(self) -> int | str:

@@ -74,6 +74,8 @@ class Toleration(Value):
 
 class PodSpec(Value):
     containers: tuple[Container, ...] = ()
+    initContainers: tuple[Container, ...] = ()
+    serviceAccountName: str = ""
     nodeName: str = ""
     nodeSelector: Strings = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()

@@ -13,6 +13,7 @@ from .. import path
 from ..cluster import Cluster
 from ..decision import Decision, Place, Timeline
 from ..errors import NotModelled
+from ..failures import fails
 from ..traffic import Flow
 
 LOST = {"reject": "connection refused", "drop": "no answer", "unresolved": "name does not resolve"}
@@ -110,7 +111,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
                 draw(depth, at.spot, here, share)
                 depth += 1
             if decision.action != "forward":
-                if path.outcome_of(decision)[0] != "pod":
+                if path.outcome_of(decision)[0] not in ("pod", "failed"):
                     draw(depth, here, _end(view, path.outcome_of(decision)), share)
                 continue
             retried = _retried(timeline, decision, at)
@@ -152,8 +153,8 @@ def _pod(view: Cluster, address: str) -> Spot:
 
 def _end(view: Cluster, outcome: path.Outcome) -> Spot:
     kind, what = outcome
-    if kind == "pod":
-        return _pod(view, what)
+    if kind in ("pod", "failed"):  # whatever it answers
+        return _pod(view, what.split()[0])
     return Spot("end", f"answered {what}" if kind == "answered" else LOST[what])
 
 
@@ -163,7 +164,7 @@ def _retried(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outco
         return {}
     for candidate in decision.candidates:
         outcomes = path.shares(timeline, path.Start(candidate.place, candidate.flow))
-        if any(kind == "lost" for kind, _ in outcomes):
+        if any(fails(decision, outcome) for outcome in outcomes):
             return path.shares(timeline, path.Start(at.place, at.flow, at.via))
     return {}
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from ..cluster import Cluster
+from ..controllers import KNOWN, MODELLED
 from ..objects import Object
 
 Column = Callable[[Cluster, Object], object]
@@ -37,6 +38,13 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "controller": lambda c, o: c.served[o.key].controller if o.key in c.served else "",
     },
 }
+
+
+def facts_table() -> pd.DataFrame:
+    """What is known of each Ingress controller, indexed by its title (data/controllers.json)."""
+    columns = ["version", "dials", "opt_in", "balancer", "published", "purpose", "status", "source"]
+    facts = {k.title: {"controller": c, "modelled": c in MODELLED, **vars(k)} for c, k in KNOWN.items()}
+    return pd.DataFrame.from_dict(facts, orient="index")[["controller", "modelled", *columns]]
 
 
 def objects_table(cluster: Cluster, objects: Iterable[Object]) -> pd.DataFrame:

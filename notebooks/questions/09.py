@@ -33,16 +33,43 @@ PREDICTION = Prediction(
 
 HOST = "https://myshop.example.com"
 PATHS = [("/payments/process/101",), ("/payments",), ("/payments/",), ("/payments/7/lines",)]
+ORDERS, PAYMENTS = (f"{{service: {{name: {name}-service, port: {{number: 80}}}}}}" for name in ("order", "payment"))
 
+MORE = f"""
+kind: Ingress
+metadata: {{name: more}}
+spec:
+  ingressClassName: nginx
+  rules:
+  - {{host: myshop.example.com, http: {{paths: [{{path: /orders/pay, pathType: Exact, backend: {PAYMENTS}}}]}}}}
+  - {{host: "*.example.com", http: {{paths: [{{path: /, pathType: Prefix, backend: {PAYMENTS}}}]}}}}
+  - {{http: {{paths: [{{path: /orders, pathType: Prefix, backend: {ORDERS}}}]}}}}
+"""
 TABLE = {
-    f"{HOST}/orders": "order-service",
     f"{HOST}/orders/7": "order-service",
+    f"{HOST}/orders/pay": "payment-service",
+    f"{HOST}/orders/pay/7": "order-service",
     f"{HOST}/orders-old": "404",
     f"{HOST}/Orders/7": "404",
-    f"{HOST}/payments/": "payment-service",
-    f"{HOST}/payments/orders": "payment-service",
     f"{HOST}/": "404",
-    "https://shop.example.com/orders": "404",
+    "https://eu.example.com/orders": "payment-service",
+    "https://a.eu.example.com/orders": "order-service",
+}
+FIRST = '"The first rule that fits": the longest path wins, and Exact before Prefix.'
+BELOW = '"Exact takes what is below": only that path itself.'
+OLD = '"/orders matches /orders-old": Prefix compares whole parts between slashes.'
+CAPITALS = '"Paths know no capital letters": hosts do not, paths do.'
+REST = '"Another host takes the rest": in ingress-nginx the host that fits best keeps the request and answers 404.'
+LONGEST = '"The longest path goes first": the host does, and *.example.com is nearer than none.'
+ANY = '"* is any name": it is one label.'
+MISREAD = {
+    FIRST: {f"{HOST}/orders/pay": "order-service"},
+    BELOW: {f"{HOST}/orders/pay/7": "payment-service"},
+    OLD: {f"{HOST}/orders-old": "order-service"},
+    CAPITALS: {f"{HOST}/Orders/7": "order-service"},
+    REST: dict.fromkeys((f"{HOST}/orders-old", f"{HOST}/Orders/7", f"{HOST}/"), "payment-service"),
+    LONGEST: {"https://eu.example.com/orders": "order-service"},
+    ANY: {"https://a.eu.example.com/orders": "payment-service"},
 }
 
 REPAIRED = r"""
@@ -65,7 +92,30 @@ spec:
 """
 ANNOTATION = REPAIRED[: REPAIRED.index("spec:")]
 ORDERS_ROW = REPAIRED[REPAIRED.index("      - path: /orders") : REPAIRED.index("      - path: /payments")]
+UNTOUCHED = '"Without the annotation the prefix is cut off": the pod then receives the path as it was asked for.'
+TARGET = '"The target alone keeps the rest": the path must capture it in a group, else $2 is nothing.'
+GROUP = '"$1 is the rest": groups are counted from the left, and the first one here is the slash.'
+LISTS = '"Lists merge": apply replaces the list of paths, so the rule for /orders is gone.'
+ONE = '"A target is for one path": it is for every path of its Ingress, and this one for /orders captures nothing.'
+PREFIX = (
+    '"Any path may be a Prefix": since 1.12 ingress-nginx refuses a regular expression as Prefix or Exact; it wants '
+    "ImplementationSpecific."
+)
+UNREPAIRED = {
+    UNTOUCHED: ANNOTATION.replace("/$2", "null"),
+    TARGET: ANNOTATION,
+    GROUP: REPAIRED.replace("/$2", "/$1"),
+    LISTS: REPAIRED.replace(ORDERS_ROW, ""),
+    ONE: REPAIRED.replace("/orders(/|$)(.*)", "/orders"),
+    PREFIX: REPAIRED.replace("ImplementationSpecific", "Prefix"),
+}
 
+KEPT = (
+    '"rewrite-target / keeps the rest": it is the whole new path; the rest stays only if a group of the path captures '
+    "it and the target names that group."
+)
+NOTHING = '"An annotation changes nothing on the way": ingress-nginx writes a new path into the request.'
+RULE = '"The pod receives the path of the rule": the rule only says which requests are meant.'
 
 _source_text = cache(lambda: load("source-text"))
 
@@ -89,9 +139,7 @@ def _after_repair(answer: Any) -> Seen:
         raise Unfit("YAML as text", answer)
     cluster, asked = _source_text().apply(answer), ("/payments/process/101", "/orders/7")
     told = [warning for path in asked for warning in cluster.trace(HOST + path).to_dict()["warnings"]]
-    refused = [
-        warning.partition("webhook refuses ")[2].partition(";")[0] for warning in told if "webhook refuses" in warning
-    ]
+    refused = [w.partition("webhook refuses ")[2].partition(";")[0] for w in told if "webhook refuses" in w]
     return {
         **{f"what answers {path}": _service(cluster, HOST + path) for path in asked},
         **{f"what the pod receives for {path}": _received(cluster, path) for path in asked},
@@ -110,55 +158,19 @@ EXERCISES = (
         "09.1",
         path_seen,
         PATHS,
-        {
-            '"rewrite-target / keeps the rest": it is the whole new path; the rest stays only if a group of the path '
-            "captures it and the target names that group.": lambda path: path.removeprefix("/payments") or "/",
-            '"An annotation changes nothing on the way": ingress-nginx writes a new path into the request.': str,
-            '"The pod receives the path of the rule": the rule only says which requests are meant.': (
-                lambda path: "/payments"
-            ),
-        },
+        {KEPT: lambda path: path.removeprefix("/payments") or "/", NOTHING: str, RULE: lambda path: "/payments"},
         kind=str,
         expected=lambda: calls("path_seen", PATHS)(lambda path: _received(_source_text(), path)),
     ),
     Exercise(
-        "09.2",
-        f'repaired = """{REPAIRED}"""',
-        _after_repair,
-        {
-            '"Without the annotation the prefix is cut off": the pod then receives the path as it was asked for.': (
-                ANNOTATION.replace("/$2", "null")
-            ),
-            '"The target alone keeps the rest": the path must capture it in a group, else $2 is nothing.': ANNOTATION,
-            '"$1 is the rest": groups are counted from the left, and the first one here is the slash.': (
-                REPAIRED.replace("/$2", "/$1")
-            ),
-            '"Lists merge": apply replaces the list of paths, so the rule for /orders is gone.': (
-                REPAIRED.replace(ORDERS_ROW, "")
-            ),
-            '"A target is for one path": it is for every path of its Ingress, and this one for /orders captures '
-            "nothing.": REPAIRED.replace("/orders(/|$)(.*)", "/orders"),
-            '"Any path may be a Prefix": since 1.12 ingress-nginx refuses a regular expression as Prefix or Exact; it '
-            "wants ImplementationSpecific.": REPAIRED.replace("ImplementationSpecific", "Prefix"),
-        },
-        kind=str,
-        expected=lambda: _after_repair(REPAIRED),
+        "09.2", f'repaired = """{REPAIRED}"""', _after_repair, UNREPAIRED, str, expected=lambda: _after_repair(REPAIRED)
     ),
     Exercise(
         "09.3",
         "answers = {\n" + "".join(f'    "{url}": "{given}",\n' for url, given in TABLE.items()) + "}",
         _rows,
-        {
-            f'"{name}": {why}.': TABLE | {url: "order-service"}
-            for url, name, why in (
-                (f"{HOST}/orders-old", "/orders matches /orders-old", "Prefix compares whole parts between slashes"),
-                (f"{HOST}/Orders/7", "Paths know no capital letters", "hosts do not, paths do"),
-                (f"{HOST}/payments/orders", "The word counts anywhere", "a prefix is compared from the start"),
-                (f"{HOST}/", "The first rule takes the rest", "what no rule matches is answered 404"),
-                ("https://shop.example.com/orders", "The path alone decides", "the rules are for another host"),
-            )
-        },
+        {why: TABLE | answers for why, answers in MISREAD.items()},
         kind=str,
-        expected=lambda: {url: _service(load("shop"), url) for url in TABLE},
+        expected=lambda: {url: _service(load("shop").apply(MORE), url) for url in TABLE},
     ),
 )

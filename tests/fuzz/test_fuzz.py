@@ -28,6 +28,7 @@ URLS = [
     "tcp://172.18.0.2:30080",
     "udp://10.96.0.100:53",
     "http://203.0.113.10/",
+    "http://web.example.org/a/b?q=xyz",
     "http://é..ü/%00/../..",
 ]
 WHO = [None, "external", "node:node-a", "node:a", "pod:default/order-1", "pod:a", "pod:default/client"]

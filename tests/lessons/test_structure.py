@@ -45,6 +45,7 @@ GLOSSARY = {
     "externalTrafficPolicy": "07",
     "trafficDistribution": "08",
     "pathType": "09",
+    "SNI": "09",
     "upstream": "10",
     "canary": "10",
     "HTTPRoute": "11",

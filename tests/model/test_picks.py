@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from math import inf
+from random import Random
 
 import pytest
 
 import k8slb
 from k8slb.answers.picks import picks
-from k8slb.balancers import BALANCERS
-from k8slb.balancers.base import Key, Peer
+from k8slb.balancers import BALANCERS, balancer
+from k8slb.balancers.base import Key, Peer, closed, connections, opened
 from k8slb.manifests import DATA
 
 RUNS = json.loads((DATA / "recordings/ipvs.json").read_text(encoding="utf-8"))["runs"]
@@ -43,6 +45,135 @@ def test_every_balancer_picks_in_it(name):
     assert sum(found.counts.values()) + found.picks.count(None) == 400 and set(found.picks) <= {*weights, None}
     assert found == picks(name, weights, 400, {"web-0": 3}, clients=50, seed=3)
     assert "web-3" in str(found) and len(picks(name, clients=7).picks) == 7
+
+
+PROXIES = sorted(
+    n for n in BALANCERS if n.startswith(("nginx", "haproxy", "envoy", "traefik", "caddy", "kong", "linkerd"))
+)
+PROXIES += ["ingress-nginx-ewma", "ingress-nginx-chash", "ingress-nginx-canary", "gateway-weights"]
+WHOLE = ["nginx-rr", "haproxy-roundrobin", "haproxy-static-rr", "envoy-round-robin", "traefik-wrr", "kong-round-robin"]
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_weight_of_0_takes_nothing(name):
+    addresses = [f"10.1.{k}.9" for k in range(60)]
+    assert {*picks(name, {"a": 0, "b": 2, "c": 0, "d": 1}, 120, 2, keys=addresses).picks} <= {"b", "d"}
+    assert {*picks(name, {"a": 0, "b": 0}, 20, keys=addresses).picks} == {None}
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_peers_come_and_go(name):
+    """One state, another list for each pick: what is remembered goes by address."""
+    peers, state, rng = [Peer(f"10.244.1.{2 + p}:8080", 1 + p % 3) for p in range(6)], {}, Random(7)
+    for k in range(300):
+        if k % 20 == 0:
+            there = rng.sample(peers, rng.randrange(1, 6))
+        index = BALANCERS[name].pick(there, state, rng, Key(f"10.1.{k % 50}.9", text=f"/{k}"), k / 10)
+        assert index in range(len(there))
+        opened(state, there[index])
+        closed(state, there[index])
+        if answered := BALANCERS[name].answered:
+            answered(state, there[index], rng.random(), k / 10 + 0.05)
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (5, 1, 1), (7, 5, 3, 1), (10, 5, 5, 20, 10), (3, 0, 9, 6), (2,) * 8])
+@pytest.mark.parametrize("name", [*WHOLE, "caddy-weighted-round-robin"])
+def test_weighted_round_robins_share_whole_periods(name, weights):
+    named, n = {str(p): w for p, w in enumerate(weights)}, 32 * sum(weights)
+    shares = BALANCERS[name].exact([Peer(str(p), w) for p, w in enumerate(weights)], None)
+    counts = picks(name, named, n, seed=3).counts
+    assert [round(n * share) for share in shares] == pytest.approx(
+        list(counts.values()), abs=int(name == "traefik-wrr")
+    )
+
+
+@pytest.mark.parametrize("name", sorted(n for n, b in BALANCERS.items() if b.hashes and not n.startswith("ipvs")))
+def test_a_hash_shares_each_key_to_one(name):
+    peers, state = [Peer(f"10.244.1.{2 + p}:8080", 1 + p) for p in range(4)], {}
+    for k in range(40):
+        key = Key(f"10.1.{k}.9", text=f"/orders/{k}")
+        index = BALANCERS[name].pick(peers, state, Random(k), key, 0.0)
+        assert BALANCERS[name].exact(peers, key) == [Fraction(i == index) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "name", ["nginx-hash-consistent", "envoy-ring-hash", "envoy-maglev", "kong-consistent-hashing"]
+)
+def test_consistent_hashes_move_few_keys(name):
+    """One peer of ten goes: its keys move, of the others almost none (Maglev tables differ a little elsewhere)."""
+    keys, ten = [f"/{k}" for k in range(1000)], {f"10.0.0.{p}:80": 1 for p in range(10)}
+    before, after = picks(name, ten, keys=keys).picks, picks(name, dict(list(ten.items())[1:]), keys=keys).picks
+    kept = [a == b for b, a in zip(before, after, strict=True) if b != "10.0.0.0:80"]
+    assert 1000 - len(kept) > 30 and sum(kept) > 0.9 * len(kept)
+    hashed = (
+        picks("nginx-hash", ten, keys=keys).picks,
+        picks("nginx-hash", dict(list(ten.items())[1:]), keys=keys).picks,
+    )
+    assert sum(a == b for b, a in zip(*hashed, strict=True)) < 200
+
+
+@pytest.mark.parametrize("name", ["gateway-weights", "ingress-nginx-canary", "envoy-random"])
+def test_memoryless_ones_draw_their_exact_shares(name):
+    shares = BALANCERS[name].exact([Peer("a", 8), Peer("b", 1), Peer("c", 1)], None)
+    counts = picks(name, {"a": 8, "b": 1, "c": 1}, 20_000, seed=2).counts
+    assert list(counts.values()) == pytest.approx([20_000 * float(share) for share in shares], rel=0.07)
+
+
+SLOW = {
+    "nginx-least-conn",
+    "nginx-random-two",
+    "haproxy-leastconn",
+    "haproxy-random",
+    "envoy-least-request",
+    "traefik-p2c",
+}
+SLOW |= {"traefik-leasttime", "kong-least-connections", "kong-latency", "linkerd-p2c-ewma", "ingress-nginx-ewma"}
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_the_slow_one_gets_less(name):
+    """a's requests last 20 times as long as the others': those that look at load or at answers spare it."""
+    slow = picks(name, dict.fromkeys("abcd", 1), 4000, {"a": 40, "b": 2, "c": 2, "d": 2}, seed=1).counts
+    assert slow["a"] < 0.6 * min(slow["b"], slow["c"], slow["d"])
+    assert picks("nginx-rr", dict.fromkeys("abcd", 1), 4000, {"a": 40}).counts["a"] == 1000
+
+
+def test_idle_kong_least_connections_leaves_one_out():
+    """Its heap puts the one just used behind the first of the idle ones: the third never gets to the top."""
+    assert "".join(picks("kong-least-connections", n=6).picks) == "ababab"
+    assert "".join(picks("kong-least-connections", n=6, hold=inf).picks) == "abccab"
+
+
+def test_a_function_of_ones_own():
+    def second_best(peers, state, rng, key, now):
+        state["turn"] = state.get("turn", 0) + 1
+        return None if state["turn"] % 3 == 0 else min(range(len(peers)), key=lambda i: connections(state, peers[i])[0])
+
+    assert "".join(p or "-" for p in k8slb.picks(second_best, n=6, hold=inf).picks) == "ab-ca-"
+    own = balancer(second_best)
+    assert (own.name, own.counts, own.memoryless, own.exact) == ("second_best", True, False, None)
+
+
+@pytest.mark.parametrize("wrong", [3, -1, "a", 1.0, True, [0]])
+def test_a_wrong_pick_of_ones_own_is_told(wrong):
+    def mine(peers, state, rng, key, now):
+        return wrong
+
+    with pytest.raises(k8slb.InputError, match=r"mine picked .*; expected None, or a whole number below 3"):
+        k8slb.picks(mine)
+
+
+def test_no_balancer():
+    for name in ("best", 7, None, ["nginx-rr"]):
+        with pytest.raises(k8slb.InputError, match=r"there is no balancer .*nginx-rr"):
+            balancer(name)
+
+
+def test_no_haproxy_source_without_an_address_and_no_ring_too_large():
+    with pytest.raises(k8slb.InputError, match="no key for HAProxy's source; expected an IP address"):
+        picks("haproxy-source", keys=["/payments"])
+    with pytest.raises(k8slb.NotModelled, match="ring of"):
+        picks("nginx-hash-consistent", {"a": 60_000, "b": 1})
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1), (5, 1, 1), (7, 5, 3, 1), (10, 5, 5, 20, 10), (3, 0, 9, 6), (2,) * 8])

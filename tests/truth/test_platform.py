@@ -271,6 +271,8 @@ def test_tls():
     told = cluster.trace("http://a.shop.test/x?y=1")
     assert (told.status, told.fact("location")) == (308, "https://a.shop.test/x?y=1")
     assert cluster.trace("http://a.b.shop.test/").status == 404  # one label, and no redirect for other hosts
+    other = cluster.trace("https://other.test/", headers={"Host": "a.shop.test"})  # SNI is the URL's, not the header's
+    assert (other.status, other.fact("certificate")) == (200, "ingress-nginx's self-signed default")
     off = ingress(tls % "shop.test", f'{PREFIX}ssl-redirect: "false"')
     assert ask(A + off, "http://shop.test/").status == 200
     assert ask(A + ingress(annotations=f'{PREFIX}force-ssl-redirect: "true"'), "http://shop.test/").status == 308
@@ -286,12 +288,12 @@ def test_service_upstream_dials_the_cluster_ip_where_there_is_one():
 
 
 def test_what_is_not_modelled_says_so():
-    canary = ingress(annotations=f'{PREFIX}canary: "true"').replace("name: i,", "name: canary,")
-    assert any("canary" in w for w in ask(A + ingress() + canary, "http://shop.test/").warnings)
+    snippet = ingress(annotations=f"{PREFIX}configuration-snippet: return 200;")
+    assert any("configuration-snippet" in w for w in ask(A + snippet, "http://shop.test/").warnings)
     twice = ingress() + ingress().replace("name: i,", "name: j,")
     assert any("older" in w for w in ask(A + twice, "http://shop.test/").warnings)
     for text in (
-        A + ingress("ingressClassName: traefik"),
+        A + ingress("ingressClassName: haproxy"),
         A + ingress(annotations=f"{PREFIX}rewrite-target: /$request_uri"),
         A + ingress(annotations=f'{PREFIX}use-regex: "true"').replace("path: /,", "path: '/(',"),
         service("type: ExternalName, externalName: x.example.com") + ingress(),

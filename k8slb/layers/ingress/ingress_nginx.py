@@ -5,39 +5,25 @@ an exact location, else the first regular expression in order, else the longest 
 """
 
 import re
-from dataclasses import dataclass, replace
-from math import comb, prod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from urllib.parse import quote, unquote
 
-from ...cluster import Cluster
+from ...cluster import Cluster, grouped
 from ...controllers import Controller
-from ...decision import OnFailure, Rejected
+from ...decision import Lazily, Rejected
 from ...errors import NotModelled, shown
-from ...objects import Ingress, IngressBackend, Service, ServicePort
-from ...traffic import Request
-from ...upstream import Policy
+from ...objects import Ingress, IngressBackend
+from ...traffic import Flow, Request
+from . import nginx_annotations as notes
+from . import nginx_upstreams as backends
 from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
+from .nginx_annotations import MODELLED, Terms, annotation, listed, search
+from .nginx_upstreams import Upstream, is_canary, name_of
 
-IN_TURN = "takes the next ready pod in turn (a counter per worker of this replica)"
 DEFAULT_CERTIFICATE = "ingress-nginx's self-signed default"
-PREFIX = "nginx.ingress.kubernetes.io/"
-MODELLED = {"rewrite-target", "use-regex", "ssl-redirect", "force-ssl-redirect", "app-root", "service-upstream"}
-
-
-def annotation(ingress: Ingress, name: str) -> str:
-    return ingress.metadata.annotations.get(PREFIX + name, "")
-
-
-def policy(found: Matched, service: Service) -> Policy:
-    """Round robin over pods with three tries; service-upstream dials the ClusterIP."""
-    upstream = annotation(found.ingress, "service-upstream") == "true" and not service.headless
-    how = "service-upstream" if upstream else IN_TURN
-    return Policy("ingress-nginx-round-robin", how, OnFailure(tries=3), cluster_ip=upstream)
-
-
-def port_of(service: Service, wanted: int | str) -> ServicePort | None:
-    """The first port that has this number, name or targetPort: this controller takes the last of them too."""
-    return next((p for p in service.spec.ports if str(wanted) in (str(p.port), str(p.target), p.name)), None)
+port_of = backends.port_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +44,81 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server block: its locations in the order they are tried, and why they are regular expressions, if so."""
+    """One server block: its locations in the order they are tried, and why they are regular expressions, if so.
+
+    `kept`: by path and kind, before they become blocks. `younger`: those with a path that an older Ingress has, by
+    where that stands. `alone`: canaries of no other. `to`: the host that this one only redirects to.
+    """
 
     locations: list[Location]
-    encrypted: bool
-    regex_because: str
-    duplicates: list[tuple[Location, Location]]
+    encrypted: bool = False
+    regex_because: str = ""
+    kept: dict[tuple[str, str], Location] = field(default_factory=dict)
+    younger: dict[tuple, list[Location]] = field(default_factory=dict)
+    app_root: Ingress | None = None
+    to: str = ""
+    alone: list[Rejected] = field(default_factory=list)
+    by_path: dict[tuple[str, str], Location] = field(default_factory=dict)  # (kind, path)
+
+    def __post_init__(self) -> None:
+        for loc in self.locations:
+            self.by_path.setdefault((loc.kind, loc.path), loc)
 
 
-def servers(view: Cluster, controller: Controller) -> dict[str, Server]:
-    """The server blocks by host ("" is nginx's catch-all server "_"). Made once per cluster."""
-    key = ("servers", controller.name)
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What ingress-nginx writes for a cluster: server blocks by host ("" is nginx's catch-all server "_"), upstreams by
+    name."""
+
+    servers: dict[str, Server]
+    upstreams: dict[str, Upstream]
+
+
+def configuration(view: Cluster, controller: Controller) -> Configuration:
+    """Made once per cluster."""
+    key = ("configuration", controller.name)
     if key not in view._memo:
-        ingresses = [i for i in by_age(controller.ingresses) if annotation(i, "canary") != "true"]
-        table = {"": []} | routes_by_host(ingresses)
-        view._memo[key] = {host: _server(host, ingresses, routes) for host, routes in table.items()}
+        ingresses = [i for i in by_age(controller.ingresses) if not is_canary(i)]
+        named = grouped((h, i) for i in ingresses for h in {r.host for r in i.spec.rules}) | {"": ingresses}
+        routes = {"": []} | routes_by_host(ingresses)
+        table = {host: _server(host, named[host], own) for host, own in routes.items()}
+        canaries = routes_by_host([i for i in by_age(controller.ingresses) if is_canary(i)])
+        beside = [(table.get(host), _of_route(route)) for host, own in canaries.items() for route in own]
+        every = chain(*(server.kept.values() for server in table.values()), (loc for _, loc in beside))
+        upstreams = backends.upstreams(every)
+        for server, loc in beside:  # goes with the same host and path
+            main = server.kept.get((loc.path, loc.kind)) if server else None
+            if main and name_of(main) and name_of(loc) not in ("", name_of(main)):
+                upstreams[name_of(main)].canaries.append(loc)
+            elif server:
+                server.alone.append(
+                    Rejected(loc.path, "a canary, and no other Ingress has this path", loc.ingress, loc.at)
+                )
+        table |= {alias: table[host] for alias, host in _other_names(named, "server-alias") if alias not in table}
+        www = {name: Server([], to=to) for name, to in _other_names(named, "from-to-www-redirect") if name not in table}
+        view._memo[key] = Configuration(table | www, upstreams)
     return view._memo[key]
 
 
-def _server(host: str, ingresses: list[Ingress], routes: list[Route]) -> Server:
-    named = [i for i in ingresses if any(r.host == host for r in i.spec.rules)]
-    root = _root(host, ingresses, named)
-    kept, duplicates = {("/", "Prefix"): root}, []
-    for route in routes:
-        path = route.path.path or "/"
-        kind = "Exact" if route.path.pathType == "Exact" else "Prefix"  # ImplementationSpecific is taken as Prefix
-        location = _location(kind, path, route.ingress, route.at, route.path.backend)
-        older = kept.get((path, kind))
+def _other_names(named: dict[str, list[Ingress]], why: str) -> Iterator[tuple[str, str]]:
+    """(a further name, the host it leads to)."""
+    for host, ingresses in named.items():
+        asking = next((i for i in ingresses if annotation(i, why) not in ("", "false")), None)
+        if asking and why == "server-alias":  # the oldest Ingress's alone; no expressions
+            yield from ((alias.lower(), host) for alias in listed(asking, why) if alias[0] not in "~*")
+        elif asking and host and host[0] != "*":
+            yield host.removeprefix("www.") if host.startswith("www.") else f"www.{host}", host
+
+
+def _server(host: str, named: list[Ingress], routes: list[Route]) -> Server:
+    root = _root(host, named)
+    kept, younger = {("/", "Prefix"): root}, {}
+    for location in map(_of_route, routes):
+        older = kept.get((location.path, location.kind))
         if older is None or (older is root and (host or root.ingress is None)):
-            kept[path, kind] = location
+            kept[location.path, location.kind] = location
         else:
-            duplicates.append((location, older))
+            younger.setdefault((older.ingress.key, older.at), []).append(location)
     regexes = [loc for loc in kept.values() if loc.rewrite or _uses_regex(loc)]
     ordered = sorted(kept.values(), key=lambda loc: (len(loc.path), loc.path), reverse=True)
     exact = {loc.path for loc in ordered if loc.kind == "Exact"}
@@ -97,16 +127,24 @@ def _server(host: str, ingresses: list[Ingress], routes: list[Route]) -> Server:
     if regexes:  # one rewrite on a host turns every path of that host into a regular expression
         blocks = [replace(block, kind="~*") for block in blocks]
         because = f"{'rewrite-target' if regexes[0].rewrite else 'use-regex'} of {regexes[0].ingress}"
-    return Server(blocks, bool(host) and any(i.spec.tls for i in named), because, duplicates)
+    ruled = [loc.ingress for loc in kept.values() if loc.ingress and loc.ingress.spec.rules]
+    app_root = next((i for i in ruled if annotation(i, "app-root")), None)
+    encrypted = bool(host) and any(i.spec.tls for i in named)
+    return Server(blocks, encrypted, because, kept, younger, app_root)
 
 
-def _root(host: str, ingresses: list[Ingress], named: list[Ingress]) -> Location:
+def _root(host: str, named: list[Ingress]) -> Location:
     """What every server begins with: "/" for the defaultBackend of the oldest Ingress that names the host; in the
     catch-all server, for that of the oldest Ingress without rules. A rule for "/" takes its place."""
-    owner = next((i for i in (named if host else ingresses) if host or not i.spec.rules), None)
+    owner = next((i for i in named if host or not i.spec.rules), None)
     if owner is None:
         return Location("Prefix", "/", None, (), None)
     return _location("Prefix", "/", owner, ("spec", "defaultBackend"), owner.spec.defaultBackend, rewrites=bool(host))
+
+
+def _of_route(route: Route) -> Location:
+    kind = "Exact" if route.path.pathType == "Exact" else "Prefix"  # ImplementationSpecific is taken as Prefix
+    return _location(kind, route.path.path or "/", route.ingress, route.at, route.path.backend)
 
 
 def _location(
@@ -130,40 +168,39 @@ def _blocks(loc: Location, exact_exists: bool) -> list[Location]:
     return [below] if exact_exists else [below, replace(loc, kind="=")]
 
 
-def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
+def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, Sequence[Rejected]]:
     """The location that takes `request`, or the answer nginx gives itself; and the host's locations that do not."""
-    table = servers(view, controller)
+    made = configuration(view, controller)
     mine = takers(request.host)
-    canaries = [i for i in controller.ingresses if annotation(i, "canary") == "true"]
-    left_out = [i for i in canaries if any(r.host in mine for r in i.spec.rules)]
-    warnings = tuple(f"{i} is a canary, which is not modelled: its rules are left out" for i in left_out)
-    host = next(h for h in mine if h in table)
+    host = next(h for h in mine if h in made.servers)
+    server, here = made.servers[host], f"{request.scheme}://{request.host}"
+    if server.to:
+        to = f"{request.scheme}://{server.to}{request.path.removesuffix('/')}"
+        return Answered(308, f"from-to-www-redirect of {server.to}: redirect to {to}", to), ()
     uri = normalised(request.path)
     if uri is None:
-        return Answered(400, f"{request.path} leads above the root"), []
-    server = table[host]
-    found, why, redirect = _find(server, uri)
-    others = [loc for loc in server.locations if loc is not found and loc.backend]
-    rejected = [Rejected(str(loc), _why_not(loc, found, uri), loc.ingress, loc.at) for loc in others]
-    for loc, by in server.duplicates:
-        rejected.append(Rejected(str(loc), f"the older {by.ingress} has the same path", loc.ingress, loc.at))
-        if found and by.at == found.at and by.ingress is found.ingress:
-            warnings += age_unknown(by.ingress, loc.ingress, loc.path)
-    query = request.path.partition("?")[2]
-    if redirect:
-        to = f"{request.scheme}://{request.host}{redirect}" + (f"?{query}" if query else "")
-        return Answered(301, f"nginx adds the trailing slash of {why}: redirect to {to}", to, warnings), rejected
-    encrypted = any(h in table and table[h].encrypted for h in mine)
-    redirected = _redirected(found, encrypted, request, uri)
-    if redirected:
-        return redirected, rejected
+        return Answered(400, f"{request.path} leads above the root"), ()
+    if server.app_root and uri == "/":
+        root = annotation(server.app_root, "app-root")
+        return Answered(302, f"app-root of {server.app_root}: redirect to {root}", here + root), ()
+    found, why, slash = _find(server, uri)
+    rejected = Lazily(lambda: (*_not_taken(server, found, uri), *server.alone))
+    if slash:
+        query = request.path.partition("?")[2]
+        to = here + slash + (f"?{query}" if query else "")
+        return Answered(301, f"nginx adds the trailing slash of {why}: redirect to {to}", to), rejected
+    younger = server.younger.get((found.ingress.key, found.at), ()) if found and found.ingress else ()
+    warnings = tuple(w for loc in younger for w in age_unknown(found.ingress, loc.ingress, loc.path))
+    encrypted = any(made.servers[h].encrypted for h in mine if h in made.servers)
+    answered = _answered(view, found, encrypted, request, uri)
+    if answered:
+        return replace(answered, warnings=warnings), rejected
     if found is None or found.backend is None:
         told = f"no location of host {host} matches {uri}" if host else f"no rule is for host {request.host} and {uri}"
         return Answered(404, f"{told}: the default backend answers 404", warnings=warnings), rejected
     path, rewritten = _rewritten(found, request.path, uri)
     because = f" (regular expressions because of {server.regex_because})" if server.regex_because else ""
-    annotations = (k for k in found.ingress.metadata.annotations if k.startswith(PREFIX))
-    unknown = ", ".join(sorted(k for k in annotations if k.removeprefix(PREFIX) not in MODELLED))
+    unknown = ", ".join(notes.PREFIX + n for n in notes.named(found.ingress) if n not in MODELLED)
     warnings += _refused_path(found)
     warnings += (f"{found.ingress} has annotations that are not modelled: {unknown}",) if unknown else ()
     why, brief = f"host {host or '(any)'}, {why}{rewritten}{because}", why + rewritten
@@ -181,51 +218,57 @@ def _refused_path(found: Location) -> tuple[str, ...]:
 
 def _find(server: Server, uri: str) -> tuple[Location | None, str, str]:
     """(location, how it is named, path to redirect to) as nginx finds it."""
-    locations = server.locations
     if server.regex_because:  # then all are regular expressions
-        found = next((loc for loc in locations if _search("^" + loc.path, uri)), None)
+        found = next((loc for loc in server.locations if _hit("^" + loc.path, uri)), None)
         return found, str(found), ""
-    found = next((loc for loc in locations if loc.kind == "=" and loc.path == uri), None)
-    slash = next((loc for loc in locations if loc.path == uri + "/"), None)
+    known = server.by_path
+    found, slash = known.get(("=", uri)), known.get(("", uri + "/")) or known.get(("=", uri + "/"))
     if slash and not found:
         return None, str(slash), uri + "/"
-    prefixes = [loc for loc in locations if loc.kind == "" and uri.startswith(loc.path)]
-    found = found or max(prefixes, key=lambda loc: len(loc.path), default=None)
+    beginnings = (uri[:i] for i in range(len(uri), 0, -1) if uri[i - 1] == "/")  # every prefix location ends with /
+    found = found or next((known["", b] for b in beginnings if ("", b) in known), None)
     return found, str(found), ""
 
 
-def _why_not(loc: Location, found: Location | None, uri: str) -> str:
-    if loc.kind == "~*":
-        matching, nearer = _search("^" + loc.path, uri), "stands earlier (longer paths first)"
-    else:
-        matching, nearer = uri == loc.path if loc.kind else uri.startswith(loc.path), "is closer"
-    return f"matches {uri} too, but {found} {nearer}" if matching else f"does not match {uri}"
+def _not_taken(server: Server, found: Location | None, uri: str) -> Iterator[Rejected]:
+    for loc in server.locations:
+        if loc is not found and loc.backend:
+            if loc.kind == "~*":
+                matching, nearer = _hit("^" + loc.path, uri), "stands earlier (longer paths first)"
+            else:
+                matching, nearer = uri == loc.path if loc.kind else uri.startswith(loc.path), "is closer"
+            why = f"matches {uri} too, but {found} {nearer}" if matching else f"does not match {uri}"
+            yield Rejected(str(loc), why, loc.ingress, loc.at)
+    older = {(loc.ingress.key, loc.at): loc.ingress for loc in server.kept.values() if loc.ingress}
+    for at, locations in server.younger.items():
+        for loc in locations:
+            yield Rejected(str(loc), f"the older {older[at]} has the same path", loc.ingress, loc.at)
 
 
-def _search(pattern: str, text: str) -> re.Match | None:
-    bare = re.sub(r"\\.|\[\^?.[^]]*\]", "x", pattern, flags=re.DOTALL)  # without escapes and character classes
-    repeats = len(re.findall(r"[*+{]", bare))
-    choices = prod(1 + part.count("|") for part in re.split("[()]", bare)) << len(re.findall(r"(?<![*+}(])\?", bare))
-    if re.search(r"\)[*+{]", bare) or comb(len(text) + repeats, repeats) * choices > 10**8:  # the ways there are to try
-        raise NotModelled(f"the regular expression {shown(pattern)}: it may take for ever on {shown(text)}")
+def _hit(pattern: str, text: str) -> re.Match | None:
     try:
-        return re.search(re.sub(r"\(\?<(?=\w)", "(?P<", pattern), text, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError):
+        return search(pattern, text, re.IGNORECASE)
+    except re.error:
         raise NotModelled(f"the path {shown(pattern)} as a regular expression") from None
 
 
-def _redirected(found: Location | None, encrypted: bool, request: Request, uri: str) -> Answered | None:
+def _answered(view: Cluster, found: Location | None, encrypted: bool, request: Request, uri: str) -> Answered | None:
+    """What the location answers itself, whoever asks: nginx's rewrite phase."""
     ingress = found.ingress if found else None
-    if ingress is None or not ingress.spec.rules:  # the catch-all server redirects nobody
+    if ingress is None:
         return None
+    for told in notes.denied(view, ingress):
+        return Answered(503, f"{ingress} is denied to all: {told}")
+    if not ingress.spec.rules:  # the catch-all server redirects nobody
+        return None
+    if moved := notes.redirect(ingress, request, uri):
+        status, to, name = moved
+        return Answered(status, f"{name} of {ingress}: redirect to {to}", to)
     wanted = encrypted and annotation(ingress, "ssl-redirect") != "false"
     wanted = wanted or annotation(ingress, "force-ssl-redirect") == "true"
     if request.scheme == "http" and wanted:
         to = f"https://{request.host}{request.path}"
         return Answered(308, f"ssl-redirect of {ingress}: redirect to {to}", to)
-    root = annotation(ingress, "app-root")
-    if root and uri == "/":
-        return Answered(302, f"app-root of {ingress}: redirect to {root}", f"{request.scheme}://{request.host}{root}")
     return None
 
 
@@ -235,7 +278,7 @@ def _rewritten(found: Location, asked: str, uri: str) -> tuple[str, str]:
         return asked, ""
     if re.search(r"\$(?!\d)|://", found.rewrite):
         raise NotModelled(f"the rewrite-target {shown(found.rewrite)} with variables or another host")
-    hit = _search(found.path, uri)
+    hit = _hit(found.path, uri)
     if hit is None:
         return asked, f"; rewrite-target {found.rewrite} does not apply"
     groups = hit.groups(default="")
@@ -266,3 +309,18 @@ def forwarded(found: Matched, request: Request, client: str) -> Request:
     headers["x-forwarded-port"] = "443" if request.scheme == "https" else "80"
     headers |= dict.fromkeys(("x-forwarded-proto", "x-forwarded-scheme", "x-scheme"), request.scheme)
     return with_headers(request, found.path, headers)
+
+
+def split(view: Cluster, controller: Controller, found: Matched, request: Request) -> backends.Split | None:
+    """What a canary does to the request."""
+    return backends.split(view, configuration(view, controller).upstreams, found, request)
+
+
+def terms(view: Cluster, controller: Controller, found: Matched, to: Matched, flow: Flow) -> Terms:
+    """How the location `found` passes the request on: to its own backend, or to its canary's (`to`)."""
+    ingress, client = found.ingress, flow.source
+    policy = backends.policy(view, controller, configuration(view, controller).upstreams, found, to, flow)
+    status, why, told = notes.refused(view, ingress, flow.request, client)
+    told += notes.by_address(view, controller, ingress, client)
+    log = notes.log_line(flow.request, client, name_of(found), name_of(to) if to is not found else "")
+    return Terms(policy, notes.limits(ingress, client), Answered(status, why) if status else None, told, log)

@@ -1,6 +1,8 @@
 """What matching a request against Ingress rules comes to, whatever the controller."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...objects import HTTPIngressPath, Ingress, IngressBackend
 from ...traffic import Request
@@ -67,6 +69,21 @@ def routes_by_host(ingresses: list[Ingress]) -> dict[str, list[Route]]:
             for j, path in enumerate(rule.http.paths if rule.http else ()):
                 routes.append(Route(ingress, ("spec", "rules", i, "http", "paths", j), path))
     return table
+
+
+class Index:
+    """The routes of a host, found by path: one that takes a path is written as its beginning, or it with a slash."""
+
+    def __init__(self, routes: Iterable[Any], written: Callable[[Any], str] = lambda route: route.path.path):
+        self.routes = list(routes)
+        self._by_path: dict[str, list[Any]] = {}
+        for route in self.routes:
+            self._by_path.setdefault("/" + written(route).removeprefix("/"), []).append(route)
+
+    def near(self, path: str) -> list[Any]:
+        """Those that may take `path`, a few of many; of those written alike the order is kept."""
+        beginnings = (path[:i] for i in range(1, len(path) + 1))
+        return [route for text in (*beginnings, path + "/") for route in self._by_path.get(text, ())]
 
 
 def takers(host: str) -> tuple[str, str, str]:

@@ -5,16 +5,19 @@ path wins, Exact before Prefix; of equal rules the oldest Ingress. Prefix matche
 specification names no balancer: uniform random is used. ImplementationSpecific is left open by it and taken as Prefix.
 """
 
+from collections.abc import Iterator, Sequence
+
 from ...cluster import Cluster
 from ...controllers import Controller
-from ...decision import Rejected
-from ...objects import HTTPIngressPath, Service
+from ...decision import Lazily, Rejected
+from ...objects import HTTPIngressPath, Ingress, Service
 from ...traffic import Request
 from ...upstream import Policy
-from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
+from .match import Answered, Index, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
 
 POLICY = Policy("spec-random", "picks at random (the specification names no balancer)")
 DEFAULT_CERTIFICATE = None
+BEFORE = "is longer, or as long and Exact, or older"
 port_of = Service.port_of
 
 
@@ -22,38 +25,52 @@ def policy(found: Matched, service: Service) -> Policy:
     return POLICY
 
 
-def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, list[Rejected]]:
+def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, Sequence[Rejected]]:
     """The rule that takes `request`, or 404; and the rules of that host that do not."""
     key = ("routes", controller.name)
     if key not in view._memo:
-        view._memo[key] = routes_by_host(by_age(controller.ingresses))
-    table = view._memo[key]
+        view._memo[key] = _table(by_age(controller.ingresses))
+    table, defaults, count = view._memo[key]
     path = request.path.partition("?")[0]
     host = next((h for h in takers(request.host) if h in table), None)
-    routes = table.get(host, ())
-    fitting = [r for r in routes if matches(r.path, path)]
+    fitting = [r for r in table[host].near(path) if matches(r.path, path)] if host is not None else []
     fitting.sort(key=_precedence, reverse=True)  # stable: of equal rules the oldest stays first
-    rejected = [Rejected(str(r), f"does not match {path}", r.ingress, r.at) for r in routes if r not in fitting]
+
+    def others() -> Iterator[Rejected]:
+        for r in fitting[1:]:
+            yield Rejected(str(r), f"matches {path} too, but {fitting[0]} {BEFORE}", r.ingress, r.at)
+        for r in table[host].routes if host is not None else ():
+            if all(r is not f for f in fitting):
+                yield Rejected(str(r), f"does not match {path}", r.ingress, r.at)
+
+    rejected = Lazily(others)
     if fitting:
         best = fitting[0]
-        why_not = f"{best} is longer, or as long and Exact, or older"
-        rejected += [Rejected(str(r), f"matches {path} too, but {why_not}", r.ingress, r.at) for r in fitting[1:]]
         why = f"host {host or '(any)'}, path {best}"
         ties = [r.ingress for r in fitting[1:] if _precedence(r) == _precedence(best)]
         warnings = age_unknown(best.ingress, ties[0], best.path.path) if ties else ()
         return Matched(best.ingress, best.at, best.path.backend, why, request.path, f"path {best}", warnings), rejected
-    defaults = [i for i in by_age(controller.ingresses) if i.spec.defaultBackend]
-    defaults.sort(key=lambda i: (host not in {r.host for r in i.spec.rules}, bool(i.spec.rules)))
-    if defaults:
-        owner, *others = defaults
+    owner = defaults.get(host, defaults.get(None))
+    if owner:
         why = f"no rule matches {request.host}{path}, so the defaultBackend"
-        told = f"{len(defaults)} Ingresses have a defaultBackend and nothing says whose is meant: {owner}'s"
-        at, backend, warnings = ("spec", "defaultBackend"), owner.spec.defaultBackend, (told,) if others else ()
+        told = f"{count} Ingresses have a defaultBackend and nothing says whose is meant: {owner}'s"
+        at, backend, warnings = ("spec", "defaultBackend"), owner.spec.defaultBackend, (told,) if count > 1 else ()
         return Matched(owner, at, backend, why, request.path, "defaultBackend", warnings), rejected
     none = (
         f"no rule is for host {request.host}" if host is None else f"no path of host {host or '(any)'} matches {path}"
     )
     return Answered(404, f"{none} and there is no defaultBackend"), rejected
+
+
+def _table(ingresses: list[Ingress]) -> tuple[dict[str, Index], dict[str | None, Ingress], int]:
+    """The routes by host; whose defaultBackend serves a host (None: any other, an Ingress without rules first), of how
+    many."""
+    owners: dict[str | None, Ingress] = {}
+    defaults = sorted((i for i in ingresses if i.spec.defaultBackend), key=lambda i: bool(i.spec.rules))
+    for ingress in defaults:
+        for host in (None, *(rule.host for rule in ingress.spec.rules)):
+            owners.setdefault(host, ingress)
+    return {host: Index(routes) for host, routes in routes_by_host(ingresses).items()}, owners, len(defaults)
 
 
 def matches(rule: HTTPIngressPath, path: str) -> bool:

@@ -1,0 +1,266 @@
+"""Which URLs get another answer? What is worth asking of a cluster's routes, and what several clusters answer."""
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from itertools import product
+from typing import Any, NamedTuple
+
+from .. import path
+from ..cluster import Cluster
+from ..decision import Decision, Timeline
+from ..errors import InputError, NotModelled, printable
+from ..objects import Gateway, HTTPRoute, Ingress
+from .trace import FAILED, Trace
+
+Headers = tuple[tuple[str, str], ...]
+MAX_PROBES = 2_000
+NOWHERE = "elsewhere.example"  # a host that no route names
+# A path that a regular expression matches, piece by piece; of a literal path, one that it would match as an expression.
+_SAMPLES = (
+    (r"\(\?[a-z]+\)|[\^$](?![^[]*\])|\.\*", ""),
+    (r"\\d", "1"),
+    (r"\\[wS]|\[\^[^]]*\]|(?<!\\)\.", "x"),
+    (r"\[\\?(.)[^]]*\]|\\(.)", r"\1\2"),
+    (r"[*+?]|\{[\d,]+\}", ""),
+    (r"\(([^()|]*)[^()]*\)", r"\1"),
+)
+
+
+class Probe(NamedTuple):
+    """A question: the URL and headers to ask with. `what` says how it differs from a path that a route names."""
+
+    url: str
+    headers: Headers = ()
+    what: str = ""
+
+    def __str__(self) -> str:
+        return self.url + "".join(f" -H '{k}: {v}'" for k, v in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Gist:
+    """What one trace comes to. `backend` is NAMESPACE/NAME:PORT, `path` what the pod receives, `rule` the FILE:LINE
+    that decided (it makes no difference between answers), `failed` why nobody answers."""
+
+    status: int | None = None
+    backend: str = ""
+    path: str = ""
+    location: str = ""
+    certificate: str = ""
+    failed: str = ""
+    rule: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        words = [self.failed or str(self.status or "open"), self.backend, f"gets {self.path}" if self.path else ""]
+        words += [f"to {self.location}" if self.location else "", f"[{self.certificate}]" if self.certificate else ""]
+        return " ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The exact share of each gist: one, or several where a route weighs backends. `unknown`: what is not modelled."""
+
+    shares: Mapping[Gist, Fraction] = field(default_factory=dict)
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        parts = (f"{share} {gist}" if len(self.shares) > 1 else str(gist) for gist, share in self.shares.items())
+        return self.unknown or "; ".join(parts)
+
+    @property
+    def rule(self) -> str:
+        return next((g.rule for g in self.shares if g.rule), "")
+
+    def to_dict(self) -> dict[str, Any]:
+        told = [{"share": str(share), **asdict(gist)} for gist, share in self.shares.items()]
+        return {"not_modelled": self.unknown} if self.unknown else {"answers": told}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answers (of each cluster, in the order of `names`) to each probe; `left_out` probes were not asked."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[Probe, tuple[Answer, ...]], ...]
+    left_out: int = 0
+
+    @property
+    def differing(self) -> "Comparison":
+        """The rows whose answers are not all alike. What is not modelled is unlike any answer."""
+        return Comparison(self.names, tuple(r for r in self.rows if any(a != r[1][0] for a in r[1])), self.left_out)
+
+    @property
+    def table(self):
+        """A pandas DataFrame: a row a URL, a column a cluster."""
+        import pandas as pd
+
+        return pd.DataFrame(self._cells(), columns=["URL", *self.names]).set_index("URL")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented JSON."""
+        rows = [
+            {
+                "url": probe.url,
+                "headers": dict(probe.headers),
+                "what": probe.what,
+                "clusters": {n: a.to_dict() for n, a in zip(self.names, answers, strict=True)},
+            }
+            for probe, answers in self.rows
+        ]
+        return {"rows": rows, "differing": len(self.differing.rows), "left_out": self.left_out}
+
+    def __str__(self) -> str:
+        cells = [("URL", *self.names), *self._cells()]
+        wide = [max(len(row[i]) for row in cells) for i in range(len(self.names))]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, wide, strict=False)), row[-1]]) for row in cells]
+        return printable("\n".join([*lines, self._said]))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [("th", ("URL", *self.names)), *(("td", cells) for cells in self._cells())]
+        body = ("".join(f"<{tag}>{html.escape(printable(c))}</{tag}>" for c in cells) for tag, cells in rows)
+        return f"<table><tr>{'</tr><tr>'.join(body)}</tr></table><p>{self._said}</p>"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [(str(probe), *map(str, answers)) for probe, answers in self.rows]
+
+    @property
+    def _said(self) -> str:
+        more = f"; {self.left_out:,} more were not asked" if self.left_out else ""
+        return f"{len(self.differing.rows)} of {len(self.rows):,} URLs get different answers{more}"
+
+
+def compare(clusters: Mapping[str, Cluster], urls: Iterable[str | Probe] | None = None) -> Comparison:
+    """What each of the clusters answers to each of `urls` (None: to the `probes` of all, at most 2,000)."""
+    if not isinstance(clusters, Mapping) or not clusters:
+        raise InputError("nothing to compare", expected="{NAME: CLUSTER, ...}")
+    asked = [p for c in clusters.values() for p in probes(c)] if urls is None else urls
+    unique = {(p.url, p.headers): p for p in reversed([p if isinstance(p, Probe) else Probe(p) for p in asked])}
+    ordered = list(reversed(unique.values()))
+    limit = MAX_PROBES if urls is None else len(ordered)
+    rows = ((p, tuple(answer(c, p.url, dict(p.headers)) for c in clusters.values())) for p in ordered[:limit])
+    return Comparison(tuple(clusters), tuple(rows), max(0, len(ordered) - limit))
+
+
+# --- one answer ------------------------------------------------------------------------------------------------------
+
+
+def answer(cluster: Cluster, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """The gist of the way of `url`, asked from outside; what is not modelled is said in it. InputError for no URL."""
+    timeline = Timeline.still(cluster)
+    begin = path.start(cluster, url, "external", None, "GET", headers)
+    try:
+        hops = path.walk(timeline, begin)
+        split = next((i for i, h in enumerate(hops) if h.chosen and h.chosen.flow.backend is not None), None)
+        if split is None:
+            return Answer({_gist(Trace(url, begin, tuple(hops))): Fraction(1)})
+        shares: dict[Gist, Fraction] = {}
+        weighed = hops[split].decision
+        for candidate, share in zip(weighed.candidates, path.exact_shares(weighed), strict=True):
+            if share:
+                rest = path.walk(timeline, path.Start(candidate.place, candidate.flow))
+                gist = _gist(Trace(url, begin, (*hops[: split + 1], *rest)))
+                shares[gist] = shares.get(gist, Fraction(0)) + share
+        return Answer(shares)
+    except NotModelled as told:
+        return Answer(unknown=str(told))
+
+
+def _gist(trace: Trace) -> Gist:
+    decision = next((h.decision for h in reversed(trace.hops) if "controller" in h.decision.facts), trace.last)
+    backend, forwarded = trace.fact("backend"), trace.fact("forwarded")
+    encrypted = trace.begin.flow.request and trace.begin.flow.request.scheme == "https"
+    return Gist(
+        trace.status if trace.action in ("forward", "respond") else None,
+        "{namespace}/{service}:{port}".format(**backend) if backend else "",
+        forwarded["path"] if forwarded and trace.served else "",
+        re.sub(r"^(\w+://[^/]+)$", r"\1/", trace.fact("location") or ""),  # which is the same to a client
+        trace.fact("certificate") or "" if encrypted else "",
+        FAILED.get(trace.action, ""),
+        _rule(decision),
+    )
+
+
+def _rule(decision: Decision) -> str:
+    """The FILE:LINE that a decision names as its reason."""
+    return next(iter(re.findall(r"\(([^()]+:\d+)\)", decision.why)), "")
+
+
+# --- what to ask -----------------------------------------------------------------------------------------------------
+
+
+def probes(view: Cluster) -> list[Probe]:
+    """The URLs at which two readings of the Ingresses and HTTPRoutes of `view` could part, each once: the paths they
+    name first, then each path as it could be mistaken."""
+    ingresses = [o for o in view.objects if isinstance(o, Ingress)]
+    gateways = [o for o in view.objects if isinstance(o, Gateway)]
+    encrypted = {h for i in ingresses for tls in i.spec.tls for h in tls.hosts}
+    encrypted |= {x.hostname for g in gateways for x in g.spec.listeners if x.tls}
+    found: dict[Probe, str] = {}
+    for host, path_, brought in [*_routed(view), ("", "/", ())]:
+        for name, unlike in _hosts(host):
+            suffixes = ("*." + name.split(".", n)[-1] for n in range(1, name.count(".") + 1))
+            schemes = ("http", "https") if encrypted.intersection((name, "", *suffixes)) else ("http",)
+            asked = [(p, what, ()) for p, what in mistaken(path_).items() if not (what and unlike)]
+            asked += [(asked[0][0], "", headers) for headers in brought]
+            for scheme, (p, what, headers) in product(schemes, asked):
+                found.setdefault(Probe(f"{scheme}://{name}{p}", headers), unlike or what)
+    told = [probe._replace(what=what) for probe, what in found.items()]
+    return sorted(told, key=lambda probe: bool(probe.what))
+
+
+def _routed(view: Cluster) -> Iterator[tuple[str, str, Sequence[Headers]]]:
+    """(host, path, the headers that matter) of every rule."""
+    for one in view.objects:
+        if isinstance(one, Ingress):
+            for rule in one.spec.rules:
+                for of in rule.http.paths if rule.http else ():
+                    yield rule.host, of.path or "/", _canary_headers(one)
+        elif isinstance(one, HTTPRoute):
+            for host, rule in product(one.spec.hostnames or ("",), one.spec.rules):
+                for of in rule.matches:
+                    headers = tuple((h.name, h.value) for h in of.headers if h.type == "Exact")
+                    yield host, of.path.value, (headers,) if headers else ()
+
+
+def _canary_headers(ingress: Ingress) -> list[Headers]:
+    """The headers by which a canary of ingress-nginx is chosen."""
+    given = {k.rpartition("/")[2]: v for k, v in ingress.metadata.annotations.items()}
+    name, cookie = given.get("canary-by-header"), given.get("canary-by-cookie")
+    wanted = [(name, v) for v in (given.get("canary-by-header-value"), "always", "never") if v and name]
+    return [(one,) for one in wanted + [("Cookie", f"{cookie}={v}") for v in ("always", "never") if cookie]]
+
+
+def _hosts(host: str) -> list[tuple[str, str]]:
+    """(a host to ask, how it is unlike the one named)."""
+    if not host.startswith("*."):
+        return [(host or NOWHERE, "")]
+    parent = host[2:]
+    return [(f"a.{parent}", ""), (f"b.a.{parent}", "two labels for *"), (parent, "no label for *")]
+
+
+def mistaken(path_: str) -> dict[str, str]:
+    """The paths to ask about a rule's path, each with how it is unlike: the first is what the rule means."""
+    sample = path_
+    for pattern, text in _SAMPLES:
+        sample = re.sub(pattern, text, sample)
+    expression = re.search(r"[^-\w/.~!&',;=:@%]", path_)
+    base = sample if expression else path_
+    stem = base.rstrip("/")
+    asked = {
+        base: "",
+        stem + ("" if stem and base != stem else "/"): "trailing slash",
+        stem + "/below": "an element more",
+        stem + "X": "letters going on",
+        base.swapcase(): "other case",
+        "/" + base: "//",
+        re.sub("[A-Za-z]", lambda m: f"%{ord(m[0]):02X}", base, count=1): "an encoded letter",
+        sample: "any character for a dot",
+        "/": "no rule's path",
+        "/nowhere": "no rule's path",
+    }
+    return {p: "" if p == base else what for p, what in asked.items() if p.startswith("/")}

@@ -1,0 +1,370 @@
+"""From Ingress to the Gateway API (v1.6): what each controller does with its Ingresses, as far as HTTPRoutes say it.
+
+A host has listeners of its own, so that no request falls through to another host's rules, and a redirect to https is a
+route of its own (ingress2gateway does both). Regular expressions stand for those of ingress-nginx, case and open end
+included; where a group keeps the rest of the path, PathPrefix and ReplacePrefixMatch do.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml as pyyaml
+
+from .. import kubectl
+from ..cluster import Cluster
+from ..controllers import INGRESS_NGINX, KNOWN, SPEC, TRAEFIK, Controller
+from ..errors import InputError, NotModelled, printable
+from ..layers.ingress import SEMANTICS, ingress_nginx
+from ..layers.ingress.ingress_nginx import Location, Server
+from ..layers.ingress.match import by_age, routes_by_host, takers
+from ..layers.ingress.nginx_annotations import PREFIX, annotation, number
+from ..manifests import DATA, read_objects
+from ..objects import Ingress, IngressClass
+from ..positions import Source
+from ..traffic import Request
+from .compare import NOWHERE, Answer, Comparison, Probe, compare, mistaken
+
+GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
+TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
+MOST_LISTENERS, MOST_RULES, REDIRECTS = 64, 16, (301, 302, 303, 307, 308)  # of a Gateway, of an HTTPRoute
+_PLAIN = re.compile(r"(?!.*(//|/\.\.?(/|$)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+_LITERAL = re.compile(r"[-\w/.~%@:!&,;=']*")
+_REST = re.compile(r"((?:/[-\w.~%]+)*)(?:\(/\|\$\)|/\??)\(\.[*+]\)\$?")  # /path(/|$)(.*), /path/?(.*), /path/(.*)
+
+
+@dataclass(frozen=True)
+class Translation:
+    """`yaml`: the Gateway API's objects; `cluster`: the one that has them for Ingresses; `untranslated`: what they
+    do not say, by FILE:LINE; `changes`: the URLs whose answer changes, before and after."""
+
+    yaml: str
+    cluster: Cluster
+    untranslated: tuple[str, ...]
+    changes: Comparison
+
+    def __str__(self) -> str:
+        lines = [f"not translated: {note}" for note in self.untranslated]
+        for probe, (before, after) in self.changes.rows:
+            lines.append(f"{probe}\n    {before}\n -> {after}  ({because(probe, (before, after))})")
+        more = f"; {self.changes.left_out:,} more were not asked" if self.changes.left_out else ""
+        return printable("\n".join([*lines, f"{len(self.changes.rows)} URLs get another answer{more}"]))
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented JSON: the objects, and each change with its answers before and after."""
+        changes = self.changes.to_dict()["rows"]
+        for row, (probe, answers) in zip(changes, self.changes.rows, strict=True):
+            row["why"] = because(probe, answers)
+        objects = [dict(o.raw) for o in read_objects(Source("<translated>", self.yaml)).objects]
+        return {"objects": objects, "untranslated": list(self.untranslated), "changes": changes}
+
+
+def because(probe: Probe, answers: Sequence[Answer]) -> str:
+    """Why an answer changes, in a few words: by the only thing that differs, else by how the URL is unlike a rule's."""
+    if any(a.unknown for a in answers):
+        return "one of the two is not modelled"
+    before, after = (asdict(next(iter(a.shares))) for a in answers)
+    differing = [name for name in before if before[name] != after[name] and name != "rule"]
+    return TABLE["because"][differing[0] if differing in (["path"], ["location"], ["certificate"]) else probe.what]
+
+
+def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
+    """The Gateway API's objects for the Ingresses that controllers serve, for the GatewayClass of this name.
+
+    The answers after it are the specification's (k8slb/spec), whatever implements that class in your cluster.
+    InputError where no controller serves an Ingress.
+    """
+    ingresses = [o for o in view.objects if isinstance(o, Ingress)]
+    if not any(view.served[i.key].controller for i in ingresses):
+        raise InputError("no controller serves an Ingress of the input", expected="an Ingress to translate")
+    taken: set[tuple] = {o.key for o in view.objects}
+    made = [raw for c in view.controllers.values() if c.ingresses for raw in _gateway(view, c, gateway_class, taken)]
+    spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
+    text = "---\n".join(_written(raw) for raw in ([spec] if gateway_class == CLASS else []) + made)
+    told = {
+        f"{CLASS} is the specification itself: put the class that your cluster has": gateway_class == CLASS,
+        "RegularExpression: support and dialect are the implementation's; (?i) ignores case": "RegularExpression"
+        in text,
+        "a Gateway's * stands for one label or more, an Ingress's for one": "*." in text,
+    }
+    text = (
+        "".join(f"# {line}\n" for line in ("Gateway API v1.6, from Ingresses", *(t for t, so in told.items() if so)))
+        + text
+    )
+    new = read_objects([Source("<translated>", text), Source("<assumed>", _written(spec))]).objects
+    gone = {o.key for o in new} | {o.key for o in view.objects if isinstance(o, (Ingress, IngressClass))}
+    after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
+    notes = tuple(note for i in ingresses for note in _untranslated(view, i))
+    return Translation(text, after, notes, compare({"before": view, "after": after}).differing)
+
+
+def _written(raw: Mapping) -> str:
+    return pyyaml.dump(raw, Dumper=kubectl._Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _object(kind: str, namespace: str, name: str, spec: dict) -> dict:
+    meta = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": meta, "spec": spec}
+
+
+# --- what a controller does ------------------------------------------------------------------------------------------
+
+
+def _servers(view: Cluster, controller: Controller) -> dict[str, Server]:
+    """By host ("" for any): the paths, as ingress-nginx keeps them; of others as the specification has it."""
+    if controller.name == INGRESS_NGINX:
+        return ingress_nginx.configuration(view, controller).servers
+    ingresses, servers = by_age(controller.ingresses), {}
+    defaults = [i for i in ingresses if i.spec.defaultBackend and not (i.spec.rules and controller.name == TRAEFIK)]
+    defaults.sort(key=lambda i: bool(i.spec.rules))
+    for host, routes in ({"": []} | routes_by_host(ingresses)).items():
+        kept: dict[tuple[str, str], Location] = {}
+        for r in sorted(routes, key=lambda r: -len(r.path.path)):  # of /a and /a/, which take the same, the longer
+            path, kind = r.path.path or "/", "Exact" if r.path.pathType == "Exact" else "Prefix"
+            key = (path if kind == "Exact" else path.rstrip("/"), kind)
+            kept.setdefault(key, Location(kind, path, r.ingress, r.at, r.path.backend))
+        for i in ([i for i in defaults if any(r.host == host for r in i.spec.rules)] or defaults)[:1]:
+            kept.setdefault(("", "Prefix"), Location("Prefix", "/", i, (), i.spec.defaultBackend))
+        servers[host] = Server([], kept=kept)
+    return servers
+
+
+def _canaries(controller: Controller, servers: Mapping[str, Server]) -> dict[tuple, Location]:
+    """ingress-nginx's canary of each backend: the oldest with the host and path of a rule that has this backend."""
+    found: dict[tuple, Location] = {}
+    ingresses = [i for i in by_age(controller.ingresses) if annotation(i, "canary") == "true"]
+    for host, routes in routes_by_host(ingresses if controller.name == INGRESS_NGINX else []).items():
+        for r in routes:
+            kind = "Exact" if r.path.pathType == "Exact" else "Prefix"
+            main = servers[host].kept.get((r.path.path or "/", kind)) if host in servers else None
+            canary = Location(kind, "", r.ingress, r.at, r.path.backend)
+            if main and main.backend and _service(main) != _service(canary):
+                found.setdefault(_service(main), canary)
+    return found
+
+
+def _service(loc: Location) -> tuple:
+    service = loc.backend.service
+    return (loc.ingress.namespace, service.name, service.port.wanted) if service else ()
+
+
+def _redirect(view: Cluster, controller: Controller, scheme: str, host: str, path: str) -> dict | None:
+    """The filter for the redirect that the controller answers with, if it does: it is asked."""
+    host = host.replace("*", "a") or NOWHERE
+    try:
+        found, _ = SEMANTICS[controller.name].match(view, controller, Request(scheme, host, path, sni=host))
+    except (KeyError, NotModelled):
+        return None
+    to = urlsplit(getattr(found, "location", ""))
+    if not to.scheme or found.status not in REDIRECTS:
+        return None
+    told = {"scheme": to.scheme} if to.scheme != scheme else {}
+    told |= {"hostname": to.hostname} if to.hostname != host else {}
+    told |= {"port": to.port} if to.port else {}
+    told |= {"path": _full(to.path or "/")} if to.path != path else {}
+    return {"type": "RequestRedirect", "requestRedirect": told | {"statusCode": found.status}}
+
+
+# --- the objects that say it -----------------------------------------------------------------------------------------
+
+
+def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[tuple]) -> Iterator[dict]:
+    """The Gateways that stand for a controller, grants for certificates elsewhere, and the routes of its hosts."""
+
+    def unused(kind: str, where: str, base: str) -> str:
+        name = next(n for k in count(1) if (kind, where, n := base + f"-{k}" * (k > 1)) not in taken)
+        taken.add((kind, where, name))
+        return name
+
+    servers, first = _servers(view, controller), by_age(controller.ingresses)[0]
+    canaries = _canaries(controller, servers)
+    rules = {(h, s): _rules(view, controller, servers, canaries, h, s) for h in servers for s in ("http", "https")}
+    home, base = first.namespace, first.spec.ingressClassName or "gateway"
+    abroad = {i.namespace for i in controller.ingresses} != {home}
+    own = [
+        (h, i.namespace, t.secretName)
+        for i in controller.ingresses
+        for t in i.spec.tls
+        if t.secretName
+        for h in t.hosts
+    ]
+    secrets = {host: secret for host, *secret in reversed(own)}  # of the first that names a host
+    gateways: list[tuple[str, list[dict]]] = []
+    parents: dict[tuple[str, str], list[dict]] = {}
+    for host in dict.fromkeys([*servers, *reversed(secrets)]):
+        owner = next(h for h in takers(host) if h in servers)
+        secret = next((secrets[h] for h in takers(host)[:2] if host and h in secrets), None)
+        if not gateways or len(gateways[-1][1]) + 2 > MOST_LISTENERS:
+            gateways.append((unused("Gateway", home, base), []))
+        gateway, listeners = gateways[-1]
+        plain = host in servers and (host or rules[host, "http"])
+        for scheme in ("http",) * bool(plain) + ("https",) * bool(secret):
+            one = {"name": unused(gateway, "listener", f"{_slug(host)}-{scheme}")} | (
+                {"hostname": host} if host else {}
+            )
+            one |= {"port": 443 if scheme == "https" else 80, "protocol": scheme.upper()}
+            if scheme == "https":
+                where = {"namespace": secret[0]} if secret[0] != home else {}
+                one["tls"] = {"certificateRefs": [{"name": secret[1], **where}]}
+            listeners.append(one | ({"allowedRoutes": {"namespaces": {"from": "All"}}} if abroad else {}))
+            parents.setdefault((owner, scheme), []).append({"name": gateway, "sectionName": one["name"]})
+    for gateway, listeners in gateways:
+        yield _object("Gateway", home, gateway, {"gatewayClassName": class_name, "listeners": listeners})
+    for where in sorted({namespace for namespace, _ in secrets.values()} - {home}):
+        given = {
+            "from": [{"group": GROUP, "kind": "Gateway", "namespace": home}],
+            "to": [{"group": "", "kind": "Secret"}],
+        }
+        yield _object("ReferenceGrant", where, unused("ReferenceGrant", where, f"{base}-certificates"), given)
+    for host in servers:
+        http, https = (parents.get((host, s), []) for s in ("http", "https"))
+        parts = [("", https, rules[host, "https"]), ("-ssl-redirect" if https else "", http, rules[host, "http"])]
+        if rules[host, "http"] == rules[host, "https"]:
+            parts = [("", http + https, rules[host, "http"])]
+        for suffix, at, found in parts:
+            for where in dict.fromkeys(i.namespace for i, _ in found if at):
+                mine = [(i, rule) for i, rule in found if i.namespace == where]
+                spec = {"parentRefs": [p | ({"namespace": home} if where != home else {}) for p in at]}
+                spec |= {"hostnames": [host]} if host else {}
+                for k in range(0, len(mine), MOST_RULES):
+                    name = unused("HTTPRoute", where, f"{mine[0][0].name}-{_slug(host)}{suffix}")
+                    some = [rule for _, rule in mine[k : k + MOST_RULES]]
+                    yield _object("HTTPRoute", where, name, spec | {"rules": some})
+
+
+def _slug(host: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", host.replace("*", "wildcard")) or "all-hosts"
+
+
+def _rules(
+    view: Cluster, controller: Controller, servers: Mapping[str, Server], canaries: Mapping, host: str, scheme: str
+) -> list[tuple[Ingress, dict]]:
+    """The rules of a host's routes for a scheme, each with the Ingress it comes from."""
+    server, regex, out = servers[host], bool(servers[host].regex_because), []
+    redirect = partial(_redirect, view, controller, scheme, host)
+    if server.to:
+        owner = next(loc.ingress for loc in servers[server.to].kept.values() if loc.ingress)
+        return [(owner, {"filters": [redirect("/nowhere")]})]
+    found = [loc for loc in server.kept.values() if loc.ingress]
+    if regex:  # the longest first, of a path the first
+        found = list({loc.path: loc for loc in reversed(found)}.values())
+        found.sort(key=lambda loc: (len(loc.path), loc.path), reverse=True)
+    found.sort(key=lambda loc: loc.path == "/")
+    prefixes = any(_kept(loc.path, loc.rewrite) for loc in found)
+    if server.app_root:
+        out.append((server.app_root, {"matches": [_path("Exact", "/")], "filters": [redirect("/")]}))
+    for loc in found:
+        stem, match = loc.path.rstrip("/"), _match(loc, regex, prefixes)
+        slash = redirect(stem) if "" != stem != loc.path and not regex else None
+        if slash and slash["requestRedirect"].get("path") == _full(loc.path):
+            out.append((loc.ingress, {"matches": [_path("Exact", stem)], "filters": [slash]}))
+        asked = stem + "/below" if not regex and loc.kind != "Exact" else next(iter(mistaken(loc.path)))
+        if moved := redirect(asked):
+            out.append((loc.ingress, {"matches": [match], "filters": [moved]}))
+        elif loc.backend and loc.backend.service:
+            canary, change = canaries.get(_service(loc)), _change(loc)
+            refs = [ref for to in (loc, canary) if to and (ref := _ref(view, to))]
+            filters = {"filters": [{"type": "URLRewrite", "urlRewrite": {"path": change}}]} if change else {}
+            for headers, chosen in _split(canary.ingress, *refs) if len(refs) == 2 else [({}, refs)]:
+                backends = {"backendRefs": chosen} if chosen else {}
+                out.append((loc.ingress, {"matches": [match | headers], **filters, **backends}))
+    same = {str(rule.get("filters")) for _, rule in out}
+    if len(same) == 1 and "RequestRedirect" in same.pop() and found[-1].path == "/":  # all is redirected alike
+        return [(out[-1][0], {"filters": out[-1][1]["filters"]})]
+    return out
+
+
+def _path(kind: str, value: str) -> dict:
+    return {"path": {"type": kind, "value": value}}
+
+
+def _full(path: str) -> dict:
+    return {"type": "ReplaceFullPath", "replaceFullPath": path}
+
+
+def _kept(path: str, target: str) -> tuple[str, str] | None:
+    """(prefix, what stands for it) where a rewrite-target keeps just the rest of the path: /path(/|$)(.*) and /$2."""
+    rest, kept = _REST.fullmatch(path), re.fullmatch(r"(/[^$]*)\$(\d)", target)
+    return (rest[1] or "/", kept[1]) if rest and kept and int(kept[2]) == path.count("(") else None
+
+
+def _change(loc: Location) -> dict | None:
+    if kept := _kept(loc.path, loc.rewrite):
+        return {"type": "ReplacePrefixMatch", "replacePrefixMatch": kept[1]}
+    return _full(loc.rewrite) if loc.rewrite and "$" not in loc.rewrite else None
+
+
+def _match(loc: Location, regex: bool, prefixes: bool) -> dict:
+    """The match that stands for a location; `prefixes`: others of its host become prefixes, and the Gateway API leaves
+    open which of a prefix and a regular expression comes first."""
+    if kept := _kept(loc.path, loc.rewrite):
+        return _path("PathPrefix", kept[0])
+    if regex and not (prefixes and _LITERAL.fullmatch(loc.path)):
+        return _path("RegularExpression", f"(?i)^{loc.path}" + ("" if loc.path.endswith("$") else ".*"))
+    if not _PLAIN.fullmatch(loc.path):
+        return _path("RegularExpression", re.escape(loc.path) + ("" if loc.kind == "Exact" else "(/.*)?"))
+    return _path("Exact", loc.path) if loc.kind == "Exact" else _path("PathPrefix", loc.path.rstrip("/") or "/")
+
+
+def _ref(view: Cluster, to: Location) -> dict:
+    namespace, name, wanted = _service(to)
+    service, nginx = view.services.get((namespace, name)), view.served[to.ingress.key].controller == INGRESS_NGINX
+    port = (ingress_nginx.port_of(service, wanted) if nginx else service.port_of(wanted)) if service else None
+    number_of = port.port if port else wanted
+    return {"name": name, "port": number_of} if isinstance(number_of, int) else {}
+
+
+def _split(canary: Ingress, main: dict, other: dict) -> list[tuple[dict, list[dict]]]:
+    """(headers, backends) of each rule that a canary makes of one."""
+    weight, total = number(canary, "canary-weight"), max(100, number(canary, "canary-weight-total", 100))
+    shared = [main | {"weight": total - weight}, other | {"weight": weight}]
+    shared = shared if 0 < weight < total else [other if weight > 0 else main]
+    name, value, pattern = (annotation(canary, f"canary-by-header{x}") for x in ("", "-value", "-pattern"))
+    asked = [({"value": "always"}, other), ({"value": "never"}, main)]
+    if value or pattern:
+        asked = [({"value": value} if value else {"type": "RegularExpression", "value": f".*({pattern}).*"}, other)]
+    return [({"headers": [{"name": name} | like]}, [to]) for like, to in asked if name] + [({}, shared)]
+
+
+# --- what they do not say --------------------------------------------------------------------------------------------
+
+
+def _untranslated(view: Cluster, ingress: Ingress) -> Iterator[str]:
+    """What of an Ingress the objects leave out, a line each."""
+    served = view.served[ingress.key]
+    if not served.controller:
+        yield f"{ingress.origin.place}: {ingress}: {served.why}"
+        return
+    nginx, canary = served.controller == INGRESS_NGINX, annotation(ingress, "canary") == "true"
+    prefix = PREFIX if nginx else KNOWN[served.controller].annotations if served.controller in KNOWN else ""
+    backends = [(("spec", "defaultBackend"), "/", ingress.spec.defaultBackend)] if ingress.spec.defaultBackend else []
+    for i, rule in enumerate(ingress.spec.rules):
+        for j, p in enumerate(rule.http.paths if rule.http else ()):
+            backends.append((("spec", "rules", i, "http", "paths", j), p.path or "/", p.backend))
+    told: list[tuple[tuple, str]] = []
+    for key, text in ingress.metadata.annotations.items():
+        name = key.removeprefix(prefix)
+        done = nginx and name in TABLE["translated"]
+        if name == "rewrite-target" and "$" in text:
+            done = done and all(_kept(path, text) for _, path, _ in backends)
+        counts = not (nginx and canary) or name.startswith(tuple(TABLE["of_canary"]))
+        if prefix and key.startswith(prefix) and counts and not done:
+            why = next(w for start, w in TABLE["why_not"].items() if name.startswith(start))
+            told.append((("metadata", "annotations", key), f"{name}: {why}"))
+    for at, _, backend in backends:
+        if backend.service is None:
+            told.append((at, "resource: a backend of another kind than Service"))
+        elif not _ref(view, Location("", "", ingress, at, backend)):
+            told.append((at, f"port: nothing says which number {backend.service.port.wanted} has"))
+    for i, tls in enumerate(ingress.spec.tls):
+        if not tls.secretName:
+            told.append((("spec", "tls", i), "tls: without a secretName, and a listener needs a certificate"))
+    for at, what in told:
+        yield "{}:{}: {}: {}".format(*ingress.where(*at), ingress, what)

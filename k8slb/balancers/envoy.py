@@ -1,0 +1,116 @@
+"""What Envoy picks with (1.40, recorded); each worker thread counts for itself. `weight` is load_balancing_weight."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from heapq import heapify, heapreplace
+from math import ceil
+
+from .base import Balancer, connections, equal_shares, weight_shares
+from .parts import Known, Ring, able, clockwise, hashing, kept, known, ring, text, xxh64
+
+RING, LARGEST, TABLE = 1024, 8 * 1024 * 1024, 65537  # points on a ring, least and most; slots of a Maglev table
+
+
+def round_robin(peers, state, rng, key=None, now=0.0) -> int | None:
+    """In turn from a random start; with unequal weights the earliest deadline first."""
+    among = able(peers)
+    if len({peers[i].weight for i in among}) > 1:
+        return _earliest(peers, state, rng, lambda peer: 1)
+    state["turn"] = state.get("turn", rng.getrandbits(32) - 1) + 1
+    return among[state["turn"] % len(among)] if among else None
+
+
+def least_request(peers, state, rng, key=None, now=0.0) -> int | None:
+    """Of two drawn, which may be the same, the one with fewer active requests.
+
+    With unequal weights the earliest deadline first, where each active request puts it off as much again.
+    """
+    among = able(peers)
+    if len({peers[i].weight for i in among}) > 1:
+        return _earliest(peers, state, rng, lambda peer: 1 + connections(state, peer)[0])
+    return min((rng.choice(among) for _ in range(2)), key=lambda i: connections(state, peers[i])[0]) if among else None
+
+
+def random(peers, state, rng, key=None, now=0.0) -> int | None:
+    """Each with the same probability, whatever the weights."""
+    among = able(peers)
+    return rng.choice(among) if among else None
+
+
+def ring_hash(peers, state, rng, key=None, now=0.0) -> int | None:
+    """The next point on a ring of at least 1,024: hashes of ip:port_0, ip:port_1, ..., as many as the weight says."""
+    return clockwise(_ring(known(peers)), xxh64(text(key)))
+
+
+def maglev(peers, state, rng, key=None, now=0.0) -> int | None:
+    """A table of 65,537 slots, which hosts fill in turn, each in an order of its own: few move when hosts change."""
+    table = maglev_table(known(peers)) if able(peers) else [None]
+    return table[xxh64(text(key)) % len(table)]
+
+
+def _earliest(peers, state, rng, load: Callable) -> int:
+    """Earliest deadline first: the next is load / weight after the last; of equal ones the lighter, then the first.
+
+    Envoy reckons in floating point: there, equal deadlines may change places after some hundred picks.
+    """
+    queue = kept(state, peers, lambda: _started(peers, rng))
+    deadline, weight, i = queue[0]
+    heapreplace(queue, (deadline + Fraction(load(peers[i]), weight), weight, i))
+    return i
+
+
+def _started(peers, rng) -> list[tuple[Fraction, int, int]]:
+    """The deadlines after a random number of picks, so that not all Envoys begin with the same host."""
+    total = sum(p.weight for p in peers)
+    picks = rng.randrange(total)
+    taken = {i: max(0, ceil(Fraction(picks * peers[i].weight, total)) - 1) for i in able(peers)}
+    queue = [(Fraction(n + 1, peers[i].weight), peers[i].weight, i) for i, n in taken.items()]
+    heapify(queue)
+    for _ in range(picks - sum(taken.values())):
+        deadline, weight, i = queue[0]
+        heapreplace(queue, (deadline + Fraction(1, weight), weight, i))
+    return queue
+
+
+@lru_cache(64)
+def _ring(hosts: Known) -> Ring:
+    total, many, target = max(1, sum(w for _, w in hosts)), [], 0.0
+    least = min((w for _, w in hosts if w), default=1) / total
+    scale = min(ceil(least * RING) / least, float(LARGEST))
+    for _, weight in hosts:
+        target += scale * (weight / total)
+        many.append(ceil(target) - sum(many))
+    nodes = ((f"{address}_{n}".encode(), i) for i, (address, _) in enumerate(hosts) for n in range(many[i]))
+    return ring(((xxh64(node), i) for node, i in nodes), sum(many))
+
+
+@lru_cache(64)
+def maglev_table(hosts: Known, slots: int = TABLE) -> list[int]:
+    """The index of the host in each slot; hosts take turns in the order of their addresses."""
+    total, table, filled, turn = sum(w for _, w in hosts), [None] * slots, 0, 0
+    keyed = sorted((a.encode(), w / total, i) for i, (a, w) in enumerate(hosts) if w)
+    at, skip = [xxh64(a) % slots for a, *_ in keyed], [xxh64(a, 1) % (slots - 1) + 1 for a, *_ in keyed]
+    most, due = max(share for _, share, _ in keyed), [0.0] * len(keyed)
+    while filled < slots:
+        turn += 1
+        for n, (_, share, i) in enumerate(keyed):
+            if turn * share < due[n] or filled == slots:
+                continue
+            due[n] += most
+            while table[at[n]] is not None:
+                at[n] = (at[n] + skip[n]) % slots
+            table[at[n]] = i
+            filled += 1
+    return table
+
+
+SOURCE = "Envoy 1.40.0, {}"
+KEY = ", recorded: a header's text, else the client's address"
+ENVOY = (
+    Balancer("envoy-round-robin", round_robin, SOURCE.format("ROUND_ROBIN, recorded"), weight_shares),
+    Balancer("envoy-least-request", least_request, SOURCE.format("LEAST_REQUEST, choice_count 2"), counts=True),
+    Balancer("envoy-random", random, SOURCE.format("RANDOM: weights do not count"), equal_shares, memoryless=True),
+    hashing("envoy-ring-hash", ring_hash, SOURCE.format("RING_HASH, XX_HASH") + KEY),
+    hashing("envoy-maglev", maglev, SOURCE.format("MAGLEV") + KEY),
+)

@@ -1,0 +1,196 @@
+"""Traefik 3.7 (provider kubernetesIngress): the routers it makes of Ingresses, compared with the real 3.7.15.
+
+A path becomes a rule such as Host("h") && PathPrefix("/p"); of the rules that match, the longest text wins, so Exact
+loses to Prefix and no host is nearer than another. Prefix compares characters; with strictPrefixMatching elements, and
+its longer text then beats longer paths too. Of equal lengths any may win, anew at every reload. A Service without an
+endpoint makes no router. The provider's options are read from the arguments of its containers. Taken as its chart has
+it: the entry points web (http) and websecure (https). X-Forwarded-Server, the replica's own name, is left out.
+"""
+
+import json
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from urllib.parse import quote, unquote
+
+from ...cluster import Cluster
+from ...controllers import TRAEFIK, Controller, foreign
+from ...decision import Lazily, Memory, Rejected
+from ...endpoints import of_port
+from ...errors import NotModelled
+from ...objects import Ingress, IngressBackend, Object, Service
+from ...traffic import Request
+from ...upstream import Policy
+from .match import Answered, Index, Matched, Route, by_age, routes_by_host, takers, with_headers
+
+DEFAULT_CERTIFICATE = "TRAEFIK DEFAULT CERT"
+PREFIX = "traefik.ingress.kubernetes.io/"
+ENTRY_POINTS = {"web": "http", "websecure": "https"}
+MATCHERS = {"Exact": "Path", "Prefix": "PathPrefix"}
+MODELLED = re.compile(r"router\.(entrypoints|pathmatcher|priority|tls)|service\.(nativelb|sticky\.cookie(\.name)?)")
+KNOWN = re.compile(
+    r"router\.(entrypoints|middlewares|pathmatcher|priority|(observability|tls)(\..*)?)"
+    r"|service\.(nativelb|nodeportlb|passhostheader|serversscheme|serverstransport|sticky(\..*)?)"
+)
+ENCODED = re.compile("(?:%(?!3A|2F|3F|23|5B|5D|40|21|24|26|27|28|29|2A|2B|2C|3B|3D|25)[0-9A-F]{2})+")
+port_of = Service.port_of
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """What Traefik makes of one path: its rule as text, the path and the beginning that it takes ("": none), and the
+    schemes of its entry points."""
+
+    ingress: Ingress
+    at: tuple[str | int, ...]
+    backend: IngressBackend
+    rule: str = 'PathPrefix("/")'
+    exact: str = ""
+    prefix: str = "/"
+    priority: int = -(2**31)
+    schemes: frozenset[str] = frozenset(("http", "https"))
+
+    def fits(self, path: str) -> bool:
+        return path == self.exact or (self.prefix != "" and path.startswith(self.prefix))
+
+
+def settings(thing: Object) -> dict[str, str]:
+    """Its annotations for Traefik, by name without the prefix, in lower case."""
+    notes = thing.metadata.annotations
+    return {k.removeprefix(PREFIX).lower(): v for k, v in notes.items() if k.startswith(PREFIX)}
+
+
+def option(controller: Controller, name: str) -> bool:
+    """Whether an option of the provider is set on its first replica."""
+    args = [a.lower() for p in controller.pods[:1] for c in p.spec.containers for a in c.args]
+    return any(f"--providers.kubernetesingress.{name}{end}" in args for end in ("", "=true"))
+
+
+def policy(found: Matched, service: Service) -> Policy:
+    """Weighted round robin and no second try; with the Service's annotations a cookie, or the ClusterIP."""
+    notes = settings(service)
+    if notes.get("service.nativelb", "").lower() == "true":
+        return Policy("traefik-wrr", "nativeLB", cluster_ip=True)
+    if not any(k.startswith("service.sticky.cookie") and v.lower() != "false" for k, v in notes.items()):
+        return Policy("traefik-wrr", "takes the next ready pod in turn (wrr)")
+    text = f"_TRAEFIK_BACKEND_{service.namespace}-{service.name}-{found.backend.service.port.wanted}@kubernetes"
+    name = notes.get("service.sticky.cookie.name") or "_" + sha1(text.encode()).hexdigest()[:5]
+    how = f"takes the pod that the cookie {name} names, else the next in turn (wrr)"
+    return Policy("traefik-wrr", how, remembers=(Memory("cookie", name),))
+
+
+def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, Sequence[Rejected]]:
+    """The router that takes `request`, or 404; and the others for its host."""
+    if re.search("%(?![0-9A-Fa-f]{2})", request.path.partition("?")[0]):
+        return Answered(400, f"a % in {request.path} begins no code"), ()
+    key = ("routers", controller.name)
+    if key not in view._memo:
+        view._memo[key] = _routers(controller)
+    table = [view._memo[key][h] for h in takers(request.host.removesuffix(".")) if h in view._memo[key]]
+    sent, path = paths(request.path)
+    fitting = [r for t in table for r in t.near(path) if r.fits(path) and request.scheme in r.schemes]
+    fitting.sort(key=lambda r: -r.priority)
+    best = next((r for r in fitting if not _missing(view, controller, r)), None)
+
+    def others():
+        for r in (r for t in table for r in t.routes if r is not best):
+            missing = _missing(view, controller, r)
+            above = f"matches {path} too, but has the priority {r.priority}" if r in fitting else ""
+            yield Rejected(r.rule, missing or above or f"does not match {path}", r.ingress, r.at)
+
+    alone = (i for i in by_age(controller.ingresses) if not i.spec.rules)
+    default = [Router(i, ("spec", "defaultBackend"), i.spec.defaultBackend) for i in alone]
+    best = best or next((r for r in default if not _missing(view, controller, r)), None)
+    if best is None:
+        return Answered(404, f"no router's rule matches {request.host}{path}"), Lazily(others)
+    equal = [r for r in fitting or default if r.priority == best.priority and r.backend != best.backend]
+    equal = [r for r in equal if (r.ingress.key, r.rule) != (best.ingress.key, best.rule)]  # of one Ingress: replaced
+    named = (f"{r.rule} of {r.ingress}" for r in equal if not _missing(view, controller, r))
+    warnings = tuple(f"{text} has the same priority: which wins is chance at every reload" for text in named)
+    service = view.services[best.ingress.namespace, best.backend.service.name]
+    unknown = sorted(k for k in settings(best.ingress) | settings(service) if not MODELLED.fullmatch(k))
+    if unknown:
+        warnings += (f"{best.ingress} or {service} has annotations that are not modelled: {', '.join(unknown)}",)
+    if names := foreign(best.ingress, TRAEFIK):
+        warnings += (f"{best.ingress} has annotations that mean nothing to Traefik: {names}",)
+    why = f"rule {best.rule}, priority {best.priority}"
+    return Matched(best.ingress, best.at, best.backend, why, sent, f"rule {best.rule}", warnings), Lazily(others)
+
+
+def _routers(controller: Controller) -> dict[str, Index]:
+    """The routers by host, the last of an Ingress first: of equal rules it is the one that is kept."""
+    strict, table = option(controller, "strictprefixmatching"), {}
+    for host, routes in routes_by_host(by_age(controller.ingresses)).items():
+        made = (_router(host, route, strict) for route in reversed(routes))
+        table[host] = Index((r for r in made if r), lambda r: r.exact or r.prefix)
+    return table
+
+
+def _router(host: str, route: Route, strict: bool) -> Router | None:
+    """None for what Traefik leaves out: no host and no path, a path without /, or annotations it cannot read."""
+    notes, path = settings(route.ingress), route.path.path
+    matcher = MATCHERS.get(route.path.pathType) or notes.get("router.pathmatcher", "PathPrefix")
+    priority, points = notes.get("router.priority", "0"), notes.get("router.entrypoints", "web, websecure")
+    if path and matcher == "PathRegexp":
+        raise NotModelled(f"the path matcher PathRegexp ({route.ingress})")
+    read = re.fullmatch("[+-]?[0-9]{1,18}", priority) and all(
+        KNOWN.fullmatch(k) for k in notes if k.startswith("router.")
+    )
+    if not read or not (host or path) or (path and (path[0] != "/" or matcher not in MATCHERS.values())):
+        return None
+    exact, prefix, bare = "", path, path.removesuffix("/")
+    if matcher == "Path":
+        exact, prefix = path, ""
+    elif strict and bare:
+        exact, prefix = bare, bare + "/"
+    said = [f"{name}({quoted(text)})" for name, text in (("Path", exact), ("PathPrefix", prefix)) if text]
+    paths = f"({said[0]} || {said[1]})" if len(said) == 2 else "".join(said)
+    rule = " && ".join(filter(None, (f"Host({quoted(host)})" if host else "", paths)))
+    schemes = frozenset(ENTRY_POINTS.get(point.strip(), "") for point in points.split(","))
+    if any(k.startswith("router.tls") and v.lower() != "false" for k, v in notes.items()):
+        schemes -= {"http"}
+    number = int(priority) or len(rule.encode())
+    return Router(route.ingress, route.at, route.path.backend, rule, exact, prefix or "/" * (not path), number, schemes)
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _missing(view: Cluster, controller: Controller, router: Router) -> str:
+    """Why Traefik makes no router for want of a Service; "" where it makes one."""
+    named, namespace = router.backend.service, router.ingress.namespace
+    service = view.services.get((namespace, named.name)) if named else None
+    if service is None:
+        return f"left out: there is no Service {namespace}/{named.name}" if named else "left out: a resource backend"
+    if service.spec.type == "ExternalName":
+        return "" if option(controller, "allowexternalnameservices") else f"left out: {service} is an ExternalName"
+    port, notes = service.port_of(named.port.wanted), settings(service)
+    if port is None or not all(KNOWN.fullmatch(k) for k in notes if k.startswith("service.")):
+        return f"left out: {service} has " + ("unknown annotations" if port else f"no port {named.port.wanted}")
+    if notes.get("service.nativelb", "").lower() == "true":
+        return f"left out: {service} has no ClusterIP" if service.headless else ""
+    serving = option(controller, "allowemptyservices") or any(e.serving for e in of_port(view, service, port))
+    return "" if serving else f"left out: {service} has no endpoint"
+
+
+def paths(asked: str) -> tuple[str, str]:
+    """(the path that is passed on, the path that rules are compared with): cleaned, and more of it decoded."""
+    given, mark, query = asked.partition("?")
+    plain = re.sub("%[0-9A-Fa-f]{2}", _decoded, given)
+    clean = posixpath.normpath("/" + plain.lstrip("/"))
+    sent = quote(clean + "/" * (plain.endswith("/") and clean != "/"), safe="/:@!$&'()*+,;=~%[]")
+    return sent + mark + query, ENCODED.sub(lambda m: unquote(m[0]), sent)
+
+
+def _decoded(code: re.Match) -> str:
+    return unquote(code[0]) if re.fullmatch("[A-Za-z0-9._~-]", unquote(code[0])) else code[0].upper()
+
+
+def forwarded(found: Matched, request: Request, client: str) -> Request:
+    """The request with the headers Traefik sets; the client is the address this replica saw."""
+    headers = {"x-real-ip": client, "x-forwarded-for": client, "x-forwarded-host": request.host}
+    headers |= {"x-forwarded-proto": request.scheme, "x-forwarded-port": "443" if request.scheme == "https" else "80"}
+    return with_headers(request, found.path, headers)

@@ -1,0 +1,182 @@
+"""The service mesh: the proxy beside a client's pod takes kube-proxy's decision, at the place "pod" in its stead.
+
+A sidecar (Istio 1.31 on Envoy 1.40, Linkerd of 2026) and a waypoint read EndpointSlices themselves and pick for each
+HTTP request; other TCP, and all that ztunnel carries (Istio's ambient mode without a waypoint), is picked for once per
+connection. Who is in no mesh meets kube-proxy as ever. Between two members of one mesh the connection is encrypted, and
+the caller's certificate is the flow's `identity`.
+
+Left out: UDP, meshes across clusters, authorization, the objects in `members.ASIDE`, and the address 127.0.0.6 that a
+container behind an Istio sidecar sees in its caller's place. Ingress controllers pick themselves and dial pods,
+whatever mesh they are in; an Istio sidecar passes that on in plain text.
+"""
+
+from dataclasses import replace
+
+from ... import routes
+from ...cluster import Cluster
+from ...decision import Decision, Place, Rejected, pod_place, to_endpoint
+from ...endpoints import Endpoint
+from ...objects import Service
+from ...traffic import Flow
+from ...upstream import Policy, among, dial
+from . import istio, linkerd
+from .istio import Backend, Traffic
+from .members import ASIDE, ROOT, Member, certificate, member_at, mtls, namespace, of_kind
+
+CALLED = {"istio": "the pod's Istio sidecar", "linkerd": "the pod's Linkerd proxy", "waypoint": "the waypoint {}"}
+CALLED["ambient"] = "the node's ztunnel (Istio ambient)"
+ZTUNNEL = Policy("ztunnel-random", "picks a ready pod at random")
+
+
+def handles(view: Cluster, flow: Flow, place: Place) -> bool:
+    """Whether a proxy of a mesh takes what leaves `place`."""
+    if place.kind != "pod" or flow.protocol != "TCP":
+        return False
+    caller = member_at(view, place)
+    if not caller.mesh:
+        return False
+    reached = view.door(flow.destination, flow.port, "TCP")
+    if reached:
+        return reached.door == "ClusterIP"
+    return not flow.identity and certificate(view, caller, flow.destination, flow.port) != ""
+
+
+def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decision:
+    """What the mesh's proxy for `place` does with the flow."""
+    caller, reached = member_at(view, place), view.door(flow.destination, flow.port, "TCP")
+    common = {"layer": "mesh", "place": place, "facts": {"mesh": caller.mesh}, "warnings": ()}
+    if reached is None:
+        why = f"{CALLED[caller.mesh]} encrypts as {caller.identity}; a pod's own address was asked, so it picks none"
+        trusted = to_endpoint(view, Endpoint(flow.destination, flow.port), replace(flow, identity=caller.identity))
+        return Decision(grain="connection", action="forward", flow=flow, why=why, candidates=(trusted,), **common)
+    service, port, _ = reached
+    aside = (o for o in of_kind(view, *ASIDE) if o.namespace in (caller.namespace, service.namespace, ROOT))
+    common["warnings"] = tuple(f"{o} is not modelled" for o in aside)
+    if service.spec.internalTrafficPolicy == "Local" or service.spec.trafficDistribution:
+        common["warnings"] += (f"{service}: internalTrafficPolicy and trafficDistribution are not modelled in a mesh",)
+    if caller.mesh == "ambient":
+        caller, told = _waypoint(view, service, caller)
+        common["warnings"] += told
+    to, called = Backend(service, port, f"{service.name}:{port.port}"), CALLED[caller.mesh].format(caller.account)
+    speaks = linkerd.speaks_http(view, to) if caller.mesh == "linkerd" else istio.speaks_http(to)
+    if flow.request and flow.request.scheme == "http" and speaks and caller.mesh != "ambient":
+        return _request(view, caller, flow, to, f"{called} takes requests to {service} one by one", common)
+    made = _dialled(view, caller, flow, to, f"{called} takes connections to {service}", common)
+    closed = {"action": "reject", "status": None} if made.action == "respond" else {}
+    return replace(made, grain="connection", on_failure=None, limits=(), **closed)
+
+
+def _waypoint(view: Cluster, service: Service, caller: Member) -> tuple[Member, tuple[str, ...]]:
+    """(who decides, warnings) where ztunnel sends connections through a waypoint, by the Service's label or its
+    namespace's: taken as one replica, which sees requests."""
+    word, labels = "istio.io/use-waypoint", service.metadata.labels
+    labels = labels if word in labels else namespace(view, service.namespace).labels
+    key = ("Gateway", labels.get(f"{word}-namespace", service.namespace), labels.get(word, "none"))
+    if any(o.key == key for o in of_kind(view, "Gateway")):
+        return Member("waypoint", *key[1:]), ()
+    told = f"{service}: the waypoint {key[1]}/{key[2]} is not in the input, so ztunnel goes without"
+    return caller, (told,) if key[2] != "none" else ()
+
+
+def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, common: dict) -> Decision:
+    """Layer 7: where the routes of this Service lead each request, whichever connection carries it."""
+    answer = {"grain": "request", "action": "respond", "flow": flow}
+    if caller.maker == "istio" and (routed := istio.routed(view, to, flow.request)):
+        by, route, given = routed
+        why, common["warnings"] = f"{why}; {by}: {route}", common["warnings"] + istio.ignored(by)
+        if not given:
+            return Decision(**answer, **common, status=404, why=why)
+        if len(given) > 1 and flow.backend is None:
+            weights, brief = [(b.name, b.weight) for b in given], (f"{by}, {route}: ", "")
+            return among(weights, "envoy-weighted-clusters", why=f"{why}, by weight", brief=brief, flow=flow, **common)
+        to = given[flow.backend or 0]
+        if to.port is None:
+            return Decision(**answer, **common, status=503, why=f"{why} is {to.name}, which is no Service port")
+        return _dialled(view, caller, flow, to, f"{why} is {to.name}", common)
+    table = _routes(view, caller, to)
+    if not table:
+        return _dialled(view, caller, flow, to, why, common)
+    entry = routes.take(table, flow.request)
+    common["rejected"] = tuple(routes.others(table, entry, flow.request))
+    if entry is None:
+        return Decision(**answer, **common, status=404, why=f"{why}; no rule of its HTTPRoutes matches")
+    live = [r for r in entry.rule.backendRefs if r.weight]
+    if len(live) == 1 or flow.backend is not None:
+        ref = live[flow.backend or 0]
+        service = view.services.get((ref.namespace or entry.route.namespace, ref.name))
+        port = service and service.port_of(ref.port)
+        failure = linkerd.retried(entry.route.metadata.annotations) if caller.mesh == "linkerd" else None
+        to = Backend(service, port, f"{ref.name}:{ref.port}", failure=failure) if port else to
+    traffic = _traffic(view, caller, flow, to)
+    common["warnings"] += traffic.warnings
+    by = {"port": to.port.port, "by": f"{why}; "}
+    made = routes.decide(view, entry, flow, replace(flow, backend=None), traffic.policy, **by, **common)
+    return _certified(view, caller, made, to, traffic)
+
+
+def _routes(view: Cluster, caller: Member, to: Backend) -> routes.Table:
+    """The HTTPRoutes whose parent is this Service port: of the caller's namespace, else of the Service's."""
+    key = ("mesh routes", caller.namespace, *to.service.key[1:], to.port.port)
+    if key not in view._memo:
+        given = view.routes_of.get(("Service", *to.service.key[1:]), ())
+        mine = [r for r, parent in given if parent.port in (None, to.port.port)]
+        near = ([r for r in mine if r.namespace == space] for space in (caller.namespace, to.service.namespace))
+        view._memo[key] = routes.table((r, ()) for r in next(filter(None, near), ()))
+    return view._memo[key]
+
+
+def _traffic(view: Cluster, caller: Member, flow: Flow, to: Backend) -> Traffic:
+    """How the caller's proxy picks among the backend's pods."""
+    if caller.maker == "linkerd":
+        return linkerd.traffic(to)
+    return Traffic(ZTUNNEL) if caller.mesh == "ambient" else istio.traffic(view, caller.namespace, to, flow)
+
+
+def _dialled(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, common: dict) -> Decision:
+    traffic, onward = _traffic(view, caller, flow, to), replace(flow, backend=None)
+    common = {**common, "warnings": common["warnings"] + traffic.warnings, "flow": flow}
+    brief = f"{why.split(' to ')[0]}: {to.name}"
+    made = dial(view, to.service, to.port, onward, traffic.policy, why=why, brief=brief, **common)
+    return _certified(view, caller, made, to, traffic)
+
+
+def _certified(view: Cluster, caller: Member, made: Decision, to: Backend, traffic: Traffic) -> Decision:
+    """The decision for the pods of the backend's subset, each of which sees the caller's certificate if it can."""
+    if made.action == "respond":  # Linkerd fails fast where there is no endpoint
+        return replace(made, status=504) if (made.status, caller.mesh) == (503, "linkerd") else made
+    if made.splits:  # which of several backends
+        return made
+    ways, others = [], []
+    for c in made.candidates:
+        pod = view.pod_at.get(c.flow.destination)
+        if to.subset and not (traffic.subset and pod and traffic.subset.items() <= pod.metadata.labels.items()):
+            others.append(Rejected(f"{c.name} {c.address}", f"not of the subset {to.subset}", pod))
+        else:
+            identity = certificate(view, caller, c.flow.destination, c.flow.port, to.service)
+            ways.append(replace(c, flow=replace(c.flow, identity=identity)))
+    if not ways:
+        why = f"{made.why}, but the subset {to.subset} has no pod"
+        return replace(made, action="respond", status=503, why=why, candidates=(), balancer=None, on_failure=None)
+    known = sum(bool(c.flow.identity) for c in ways)
+    sent = f"mTLS as {caller.identity} to {known} of {len(ways)}" if known else "in plain text"
+    own = {"place": Place("pod", f"{caller.namespace}/{caller.account}")} if caller.mesh == "waypoint" else {}
+    state = ("mesh", own.get("place", made.place), *made.state[2:], to.subset)
+    own |= {"rejected": (*made.rejected, *others)} if others else {}
+    return replace(made, candidates=tuple(ways), why=f"{made.why}; {sent}", state=state, limits=traffic.limits, **own)
+
+
+def refused(view: Cluster, flow: Flow, place: Place) -> Decision | None:
+    """The answer of the proxy before the pod at `place` to a caller it does not let in: PeerAuthentication STRICT."""
+    pod = view.pod_named.get(tuple(place.name.split("/", 1)))
+    if pod is None or flow.identity or member_at(view, place).maker != "istio":
+        return None
+    mode, rule = mtls(view, pod, flow.port)
+    sender = view.pod_at.get(flow.source)
+    caller = member_at(view, pod_place(sender)) if sender else None
+    if mode != "STRICT" or (caller and certificate(view, caller, flow.destination, flow.port)):
+        return None
+    blind = caller and caller.mesh == "istio"
+    who = "whose sidecar passes on calls to a pod's own address in plain text" if blind else "who is in no mesh"
+    why = f"{rule} wants mTLS (STRICT): {pod.name}'s proxy resets the connection of {flow.source}, {who}"
+    rejected = (Rejected(str(rule), why, rule, ("spec", "mtls", "mode")),)
+    return Decision("mesh", place, "connection", flow, "reject", why, rejected=rejected)

@@ -1,0 +1,207 @@
+"""What Istio's proxies do with requests to a Service: VirtualService and DestinationRule (1.31: istio/api networking,
+pilot/pkg/networking/core/cluster_traffic_policy.go, route/retry/retry.go; Envoy 1.40).
+
+A VirtualService is found by the Service that is asked for, not by the Host header. A warning names the fields of both
+that are not modelled. A connection that fails is tried again whatever retryOn says.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl
+
+from ... import routes
+from ...cluster import Cluster
+from ...decision import Ejects, Limit, Memory, OnFailure
+from ...endpoints import of_port
+from ...errors import NotModelled
+from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService, decoder
+from ...objects.meshes import (
+    ConnectionPool,
+    ConsistentHash,
+    HTTPMatchRequest,
+    HTTPRetry,
+    LoadBalancerSettings,
+    RouteDestination,
+    StringMatch,
+    seconds,
+    unread,
+)
+from ...traffic import Flow, Request
+from ...upstream import Policy
+from .members import ROOT, of_kind
+
+SUFFIX = ".svc.cluster.local"
+HTTP, OTHERS = ("http", "http2", "grpc"), ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
+BY_NUMBER = (25, 53, 3306, 27017)  # where nothing is declared, these are not looked into for HTTP (pkg/kube)
+CLASSES = {"5xx": range(500, 600), "gateway-error": range(502, 505), "retriable-4xx": (409,)}
+RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,503"
+RETRIED = OnFailure(3, refused=503, timed_out=503, statuses=frozenset({503}))  # Envoy answers 503 to either
+SIMPLE = {"ROUND_ROBIN": "envoy-round-robin", "RANDOM": "envoy-random"}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where requests go: a Service's port (None where there is none), or the pods of it that a subset names; `failure`:
+    what its route says of retries."""
+
+    service: Service | None
+    port: ServicePort | None
+    name: str
+    weight: int = 1
+    subset: str = ""
+    failure: OnFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it admits."""
+
+    policy: Policy
+    subset: Mapping[str, str] | None = None
+    limits: tuple[Limit, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def speaks_http(to: Backend) -> bool:
+    """Whether requests on this port are taken one by one: declared so, or found out."""
+    said = (to.port.appProtocol or to.port.name).lower().partition("-")[0]
+    return said not in OTHERS and (said in HTTP or to.port.port not in BY_NUMBER)
+
+
+def _covers(host: str, namespace: str, service: Service) -> bool:
+    """Whether a host in an object of `namespace` means the Service: a name without dots is one of that namespace."""
+    name, host = f"{service.name}.{service.namespace}{SUFFIX}", _full(host, namespace)
+    return host == name or (host.startswith("*") and name.endswith(host[1:]))
+
+
+def _full(host: str, namespace: str) -> str:
+    return host if "." in host or "*" in host else f"{host}.{namespace}{SUFFIX}"
+
+
+def ignored(thing: Object) -> tuple[str, ...]:
+    fields = (".".join(map(str, path)) for path in unread(thing.raw.get("spec", {}), type(thing.spec)))
+    return tuple(f"{thing}: {name} is not modelled" for name in fields)
+
+
+# --- VirtualService --------------------------------------------------------------------------------------------------
+
+
+def routed(view: Cluster, to: Backend, request: Request) -> tuple[VirtualService, str, list[Backend]] | None:
+    """(the oldest VirtualService for this Service, its route for the request, the backends), a host by name before one
+    with *; no backends where no route matches."""
+    given = [v for v in of_kind(view, "VirtualService") if "mesh" in v.spec.gateways and v.spec.http]
+    given = [("*" in h, v) for v in given for h in v.spec.hosts if _covers(h, v.namespace, to.service)]
+    if not given:
+        return None
+    by: VirtualService = min(given, key=lambda pair: pair[0])[1]
+    matching = (r for r in by.spec.http if not r.match or any(_matches(m, request) for m in r.match))
+    route = next(matching, None)
+    if route is None:
+        return by, "no route matches", []
+    if not route.route:
+        raise NotModelled(f"redirect, directResponse and delegate ({by})")
+    live = [part for part in route.route if part.weight or len(route.route) == 1]
+    failure, named = _retried(route.retries), f"route {route.name or by.spec.http.index(route)}"
+    return by, named, [replace(_backend(view, by.namespace, part, to.port), failure=failure) for part in live]
+
+
+def _backend(view: Cluster, namespace: str, part: RouteDestination, asked: ServicePort) -> Backend:
+    """A Service of one port needs no number; in one of several the port that was asked for is meant."""
+    to = part.destination
+    name, _, rest = _full(to.host, namespace).removesuffix(SUFFIX).partition(".")
+    service, number = view.services.get((rest, name)), to.port.number
+    if service and not number:
+        number = service.spec.ports[0].port if len(service.spec.ports) == 1 else asked.port
+    called = f"{to.host} subset {to.subset}" if to.subset else to.host
+    return Backend(service, service and service.port_of(number), called, part.weight, to.subset)
+
+
+def _retried(retry: HTTPRetry | None) -> OnFailure:
+    if retry is None:
+        return RETRIED
+    words = (w.strip() for w in (retry.retryOn or RETRY_ON).split(","))
+    statuses = frozenset(s for w in words for s in CLASSES.get(w, [int(w)] if w.isdecimal() else ()))
+    return replace(RETRIED, tries=1 + retry.attempts, statuses=statuses if retry.attempts else frozenset())
+
+
+def _matches(match: HTTPMatchRequest, request: Request) -> bool:
+    pairs = [(match.uri, request.path.partition("?")[0]), (match.method, request.method)]
+    pairs += [(decoder(StringMatch)(wanted), request.header(name)) for name, wanted in match.headers.items()]
+    return all(_holds(wanted, given) for wanted, given in pairs)
+
+
+def _holds(wanted: StringMatch, given: str | None) -> bool:
+    alike = given is not None and wanted.exact in (None, given) and given.startswith(wanted.prefix)
+    return alike and (not wanted.regex or routes.whole(wanted.regex, given))
+
+
+# --- DestinationRule -------------------------------------------------------------------------------------------------
+
+
+def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
+    """By the DestinationRules of the caller's `namespace`, else of the Service's, else of the whole mesh."""
+    rules = _rules(view, namespace, to.service)
+    subset = next((s for r in rules for s in r.spec.subsets if s.name == to.subset), None)
+    policies = [one.trafficPolicy for one in (subset, *(r.spec for r in rules[:1])) if one]
+    balancer, pool, outlier = (
+        next((v for p in policies if (v := getattr(p, name))), None)
+        for name in ("loadBalancer", "connectionPool", "outlierDetection")
+    )
+    balancer = balancer or LoadBalancerSettings()
+    if balancer.simple == "PASSTHROUGH":
+        raise NotModelled(f"loadBalancer PASSTHROUGH ({rules[0]})")
+    how = f"picks by {balancer.simple} ({rules[0]})" if balancer.simple else "picks by LEAST_REQUEST, Istio's default"
+    policy = Policy(SIMPLE.get(balancer.simple, "envoy-least-request"), how, to.failure or RETRIED)
+    if balancer.consistentHash:
+        policy = _hashing(policy, balancer.consistentHash, flow)
+    warnings = tuple(w for r in rules for w in ignored(r))
+    if outlier and outlier.consecutive5xxErrors:
+        times = map(seconds, (outlier.interval, outlier.baseEjectionTime))
+        percent, panic = float(outlier.maxEjectionPercent or 10), float(outlier.minHealthPercent)
+        policy = replace(policy, ejects=Ejects(outlier.consecutive5xxErrors, *times, percent=percent, panic=panic))
+        zones = {e.zone for e in of_port(view, to.service, to.port)}
+        if len(zones) > 1 and balancer.localityLbSetting.enabled:
+            told = "with outlierDetection Istio keeps to the caller's zone while pods are healthy there: not modelled"
+            warnings += (f"{told}; localityLbSetting.enabled: false turns it off",)
+    return Traffic(policy, subset and subset.labels, _limits(pool, to) if pool else (), warnings)
+
+
+def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
+    """Those of one namespace with the most specific host: the first one's policy counts, and the subsets of all."""
+    for space in dict.fromkeys((namespace, service.namespace, ROOT)):
+        near = (r for r in of_kind(view, "DestinationRule") if r.namespace == space)
+        if mine := [r for r in near if _covers(r.spec.host, space, service)]:
+            best = max((r.spec.host for r in mine), key=lambda host: ("*" not in host, len(host)))
+            return [r for r in mine if r.spec.host == best]
+    return []
+
+
+def _hashing(policy: Policy, by: ConsistentHash, flow: Flow) -> Policy:
+    """The hash works on the caller's address, or on a part of the request; one that lacks it goes to any pod."""
+    headers = dict(flow.request.headers) if flow.request else {}
+    query = dict(parse_qsl(flow.request.path.partition("?")[2])) if flow.request else {}
+    cookies = dict(re.findall(r"([^=;\s]+)=([^;]*)", headers.get("cookie", "")))
+    cookie, remembers = by.httpCookie, ()
+    if cookie:
+        what, text = f"the cookie {cookie.name}", cookies.get(cookie.name)
+        remembers = (Memory("cookie", cookie.name),) if cookie.ttl and flow.request and not text else ()
+    elif by.useSourceIp:
+        what, text = "the caller's address", flow.source
+    else:
+        what = by.httpHeaderName or by.httpQueryParameterName
+        text = headers.get(by.httpHeaderName.lower()) or query.get(by.httpQueryParameterName)
+    if not text and not remembers:
+        return replace(policy, balancer="envoy-random", how=f"picks at random, as {what} is not there to hash")
+    table = "maglev" if by.maglev else "ring-hash"
+    own = {"balancer": f"envoy-{table}", "key_text": text or "", "remembers": remembers}
+    return replace(policy, how=f"picks by {table} of {what}", **own)
+
+
+def _limits(pool: ConnectionPool, to: Backend) -> tuple[Limit, ...]:
+    """Requests under way at once. HTTP/1.1 has one to a connection, and so many more may wait (which takes no time)."""
+    most, name = pool.http.http2MaxRequests, "http2MaxRequests"
+    if not (to.port.appProtocol or to.port.name).lower().startswith(("grpc", "http2")):
+        open_, waiting = pool.tcp.maxConnections, pool.http.http1MaxPendingRequests
+        most, name = (open_ + waiting) * bool(open_ and waiting), "maxConnections + http1MaxPendingRequests"
+    return (Limit("connections", to.name, most, name=name),) if most else ()

@@ -1,0 +1,192 @@
+"""Istio's own objects (1.31, istio/api networking and security), as far as the model reads them; `unread` names the
+fields it does not."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import field, is_dataclass
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from ..errors import shown
+from .base import Object, Value
+from .decode import Count, Invalid, Name, Path, Port, Strings, decoder, within
+from .workloads import LabelSelector
+
+NETWORKING, SERVED = "networking.istio.io", "v1 v1beta1 v1alpha3"
+DURATION = r"(\d+(\.\d+)?(ms|h|m|s))+"
+
+
+def seconds(duration: str) -> float:
+    """A duration such as 1m30s, in seconds. Raises Invalid."""
+    if not re.fullmatch(DURATION, duration):
+        raise Invalid(f"{shown(duration)} is no duration", "such as 10s or 1m30s")
+    units = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))
+
+
+Duration = Annotated[str, seconds]
+Percent = Annotated[int, within(0, 100)]
+
+
+class PortNumber(Value):
+    number: Port | None = None
+
+
+class HTTPCookie(Value):
+    name: str
+    ttl: Duration | None = None
+    path: str = ""
+
+
+class HashTable(Value): ...
+
+
+class ConsistentHash(Value):
+    httpHeaderName: str = ""
+    httpCookie: HTTPCookie | None = None
+    useSourceIp: bool = False
+    httpQueryParameterName: str = ""
+    ringHash: HashTable | None = None
+    maglev: HashTable | None = None
+
+    def check(self) -> None:
+        given = [self.httpHeaderName, self.httpCookie, self.useSourceIp, self.httpQueryParameterName]
+        if sum(map(bool, given)) != 1:
+            raise Invalid("does not name one thing to hash", "a header, a cookie, a query parameter or useSourceIp")
+
+
+class Locality(Value):
+    enabled: bool = True
+
+
+class LoadBalancerSettings(Value):
+    simple: Literal["", "UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] = ""
+    consistentHash: ConsistentHash | None = None
+    localityLbSetting: Locality = Locality()
+
+
+class ConnectionPoolSettings(Value):
+    """Those of tcp or http; 0 stands for Istio's default, 2^32-1."""
+
+    maxConnections: Count = 0
+    http1MaxPendingRequests: Count = 0
+    http2MaxRequests: Count = 0
+
+
+class ConnectionPool(Value):
+    tcp: ConnectionPoolSettings = ConnectionPoolSettings()
+    http: ConnectionPoolSettings = ConnectionPoolSettings()
+
+
+class OutlierDetection(Value):
+    consecutive5xxErrors: Count = 5
+    interval: Duration = "10s"
+    baseEjectionTime: Duration = "30s"
+    maxEjectionPercent: Percent = 10
+    minHealthPercent: Percent = 0
+
+
+class TrafficPolicy(Value):
+    loadBalancer: LoadBalancerSettings | None = None
+    connectionPool: ConnectionPool | None = None
+    outlierDetection: OutlierDetection | None = None
+
+
+class Subset(Value):
+    name: Name
+    labels: Strings = field(default_factory=dict)
+    trafficPolicy: TrafficPolicy = TrafficPolicy()
+
+
+class DestinationRuleSpec(Value):
+    host: str
+    trafficPolicy: TrafficPolicy = TrafficPolicy()
+    subsets: tuple[Subset, ...] = ()
+
+
+class DestinationRule(Object, group=NETWORKING, versions=SERVED):
+    spec: DestinationRuleSpec
+
+
+class StringMatch(Value):
+    exact: str | None = None
+    prefix: str = ""
+    regex: str = ""
+
+
+class HTTPMatchRequest(Value):
+    name: str = ""
+    uri: StringMatch = StringMatch()
+    method: StringMatch = StringMatch()
+    headers: dict = field(default_factory=dict)  # of a StringMatch each; an empty one asks for the header's presence
+
+    def check(self) -> None:
+        for wanted in self.headers.values():
+            decoder(StringMatch)(wanted)
+
+
+class Destination(Value):
+    host: str
+    subset: str = ""
+    port: PortNumber = PortNumber()
+
+
+class RouteDestination(Value):
+    destination: Destination
+    weight: Count = 0
+
+
+class HTTPRetry(Value):
+    attempts: Count = 0
+    retryOn: str = ""
+
+
+class VirtualRoute(Value):
+    name: str = ""
+    match: tuple[HTTPMatchRequest, ...] = ()
+    route: tuple[RouteDestination, ...] = ()
+    retries: HTTPRetry | None = None
+
+    def check(self) -> None:
+        if len(self.route) > 1 and not any(part.weight for part in self.route):
+            raise Invalid("has no weight but 0", "a weight above 0", ("route",))
+
+
+class VirtualServiceSpec(Value):
+    hosts: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ("mesh",)
+    http: tuple[VirtualRoute, ...] = ()
+
+
+class VirtualService(Object, group=NETWORKING, versions=SERVED):
+    spec: VirtualServiceSpec
+
+
+class MutualTLS(Value):
+    mode: Literal["UNSET", "DISABLE", "PERMISSIVE", "STRICT"] = "UNSET"
+
+
+class PeerAuthenticationSpec(Value):
+    selector: LabelSelector = LabelSelector()
+    mtls: MutualTLS = MutualTLS()
+    portLevelMtls: dict = field(default_factory=dict)  # a MutualTLS by the pod's port
+
+    def check(self) -> None:
+        for wanted in self.portLevelMtls.values():
+            decoder(MutualTLS)(wanted)
+
+
+class PeerAuthentication(Object, group="security.istio.io", versions="v1 v1beta1"):
+    spec: PeerAuthenticationSpec = PeerAuthenticationSpec()
+
+
+def unread(raw: Any, hint: Any, path: Path = ()) -> Iterator[Path]:
+    """The fields of a mapping that the type it was read as has no place for."""
+    for i, one in enumerate(raw if isinstance(raw, (list, tuple)) else ()):
+        yield from unread(one, get_args(hint)[0], (*path, i))
+    kind = next((k for k in (hint, *get_args(hint)) if is_dataclass(k)), None)
+    known = get_type_hints(kind) if kind else {}
+    for name, value in raw.items() if kind and isinstance(raw, Mapping) else ():
+        if name in known:
+            yield from unread(value, known[name], (*path, name))
+        else:
+            yield (*path, name)

@@ -1,0 +1,130 @@
+"""Which URLs get another answer: what is asked, and what is told of the answers."""
+
+import json
+import re
+from fractions import Fraction
+
+import pytest
+from truth.ingress_yaml import manifests
+
+import k8slb
+from k8slb.answers.compare import MAX_PROBES, NOWHERE, answer, compare, probes
+
+HOST = "shop.example"
+
+
+def cluster(*ingresses, scope="ingress-nginx"):
+    return k8slb.load(manifests(list(ingresses), scope))
+
+
+def canary(**annotations):
+    main = {"rules": [f"{HOST} /pay Prefix old"]}
+    return cluster(main, {"rules": [f"{HOST} /pay Prefix new"], "annotations": {"canary": "true", **annotations}})
+
+
+def asked(view):
+    return {str(p): p.what for p in probes(view)}
+
+
+def test_every_way_to_mistake_a_path_is_asked_once_and_tls_by_both_schemes():
+    shop = k8slb.load("shop")
+    found, hosts = probes(shop), "://myshop.example.com"
+    assert len(found) == len(set(map(str, found))) and found == probes(shop)
+    ways = ("", "/", "/below", "X")
+    for path in ("/orders", "/payments"):
+        wanted = [f"{path}{way}" for way in ways] + [path.upper(), f"/{path}", f"/%{ord(path[1]):02X}{path[2:]}"]
+        assert {f"{scheme}{hosts}{p}" for p in wanted for scheme in ("http", "https")} <= asked(shop).keys()
+    assert f"http://{NOWHERE}/" in asked(shop) and f"https://{NOWHERE}/" not in asked(shop)
+    assert [p.what for p in found].index("trailing slash") > 4  # what the rules name comes first
+
+
+def test_wildcards_are_asked_with_one_label_with_two_and_with_none():
+    view = cluster({"rules": ["*.foo.example /x Prefix a"], "tls": [{"hosts": ["*.foo.example"], "secretName": "t"}]})
+    told = asked(view)
+    assert told["https://a.foo.example/x"] == ""
+    assert told["http://b.a.foo.example/x"] == "two labels for *"
+    assert told["http://foo.example/x"] == "no label for *"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v[12]/x", "/something(/|$)(.*)", "/a/(.*)", r"/id/\d+", "/(blue|green)/?x", "/f.o$", "/[^/]+/x", "/[a-z]+/y"],
+)
+def test_a_regular_expression_is_asked_with_a_path_that_it_takes(path):
+    view = cluster({"rules": [f"{HOST} {path} ImplementationSpecific a"], "annotations": {"use-regex": "true"}})
+    first = probes(view)[0]
+    assert re.match("(?i)" + path, first.url.removeprefix(f"http://{HOST}"))
+    assert [(g.status, g.backend) for g in answer(view, first.url).shares] == [(200, "default/a:80")]
+
+
+def test_an_answer_is_the_gist_of_the_trace():
+    shop = k8slb.load("shop")
+    for probe in probes(shop):
+        told, (gist,) = shop.trace(probe.url, from_="external").to_dict(), answer(shop, probe.url).shares
+        assert gist.status == told["status"]
+        assert gist.path == (told["forwarded"]["path"] if told["forwarded"] else "")
+        assert gist.location == (told["location"] or "")
+    (paid,) = answer(shop, "https://myshop.example.com/payments/1").shares
+    told = (paid.backend, paid.certificate, paid.rule)
+    assert told == ("default/payment-service:80", "default/shop-tls", "shop/ingress.yaml:24")
+
+
+def test_the_source_texts_ingress_differs_where_it_rewrites_and_does_not_encrypt():
+    url = "http://myshop.example.com/payments/process/101"
+    both = {"shop": k8slb.load("shop"), "source text": k8slb.load("source-text")}
+    told = compare(both, [url, f"http://{NOWHERE}/"])
+    assert [str(p) for p, _ in told.differing.rows] == [url]
+    assert list(map(str, told.rows[0][1])) == [
+        "308 to https://myshop.example.com/payments/process/101",
+        "200 default/payment-service:80 gets /",
+    ]
+    assert str(told).splitlines()[-1] == "1 of 2 URLs get different answers"
+    lines = str(told).splitlines()[:-1]
+    assert len({line.index(" 404") if "404" in line else 0 for line in lines} - {0}) == 1  # aligned
+    assert list(told.table.columns) == ["shop", "source text"] and told.table.index[0] == url
+    assert json.loads(json.dumps(told.to_dict()))["rows"][0]["clusters"]["shop"]["answers"][0]["status"] == 308
+
+
+def test_a_page_shows_what_manifests_say_as_text():
+    view = cluster({"rules": [f"{HOST} /<b> ImplementationSpecific a"]})
+    shown = compare({"<i>": view})._repr_html_()
+    assert "<b>" not in shown and "<i>" not in shown and "&lt;b&gt;" in shown
+
+
+def test_weights_are_compared_as_exact_shares():
+    url = f"http://{HOST}/pay"
+    shares = answer(canary(**{"canary-weight": "20"}), url).shares
+    assert {g.backend: s for g, s in shares.items()} == {
+        "default/old:80": Fraction(4, 5),
+        "default/new:80": Fraction(1, 5),
+    }
+    of = {
+        f"{w}/{t}": canary(**{"canary-weight": w, "canary-weight-total": t}) for w, t in (("20", "100"), ("60", "300"))
+    }
+    assert not compare(of, [url]).differing.rows
+    assert compare({"a": of["20/100"], "b": canary(**{"canary-weight": "21"})}, [url]).differing.rows
+
+
+def test_the_headers_that_a_canary_reads_are_asked_with():
+    view = canary(**{"canary-by-header": "X-New", "canary-by-cookie": "try"})
+    told = {str(p): answers[0] for p, answers in compare({"view": view}).rows if p.headers}
+    assert str(told[f"http://{HOST}/pay -H 'X-New: always'"]) == "200 default/new:80 gets /pay"
+    assert str(told[f"http://{HOST}/pay -H 'Cookie: try=always'"]) == "200 default/new:80 gets /pay"
+
+
+def test_what_is_not_modelled_is_a_cell_and_differs():
+    text = manifests([{"rules": [f"{HOST} /a Prefix a"]}], "spec")
+    kong = k8slb.load(text.replace("k8slb/spec", "ingress-controllers.konghq.com/kong"))
+    told = compare({"spec": k8slb.load(text), "kong": kong}, [f"http://{HOST}/a"])
+    assert str(told.rows[0][1][1]).startswith("not modelled: ")
+    assert len(told.differing.rows) == 1 and "not_modelled" in told.to_dict()["rows"][0]["clusters"]["kong"]
+    with pytest.raises(k8slb.InputError, match="nothing to compare"):
+        compare({})
+
+
+def test_of_too_many_urls_the_rules_own_are_asked_and_the_rest_is_counted():
+    view = cluster(*({"rules": [f"{HOST} /p{i} Prefix a"]} for i in range(300)), scope="spec")
+    told = compare({"view": view})
+    assert len(told.rows) == MAX_PROBES and told.left_out == len(probes(view)) - MAX_PROBES > 0
+    assert {f"http://{HOST}/p{i}" for i in range(300)} <= {p.url for p, _ in told.rows}
+    assert str(told).endswith(f"{told.left_out:,} more were not asked")

@@ -1,0 +1,311 @@
+"""What proxies remember and try: limits, cookies, failures and retries, ejections, and balancers of one's own."""
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from math import sqrt
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import k8slb
+from k8slb.decision import Budget, Candidate, Ejects, Memory, OnFailure, Place
+from k8slb.layers import ingress
+from k8slb.remembered import Outliers
+from k8slb.traffic import Flow
+
+PAYMENTS, ORDERS = "https://myshop.example.com/payments/process/101", "http://order-service"
+SHOP = k8slb.load("shop")
+ONE = SHOP.scale("ingress-nginx-controller", 1)  # one replica, so one set of counters
+
+ODD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: odd, labels: {app: payment}, annotations: {k8slb/fail: "%s"}}
+spec: {containers: [{name: c, ports: [{name: http, containerPort: 8082}]}]}
+"""
+
+
+def annotated(cluster=ONE, **notes):
+    lines = "".join(f'    nginx.ingress.kubernetes.io/{k.replace("_", "-")}: "{v}"\n' for k, v in notes.items())
+    return cluster.apply(f"kind: Ingress\nmetadata:\n  name: app-ingress\n  annotations:\n{lines}")
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """Make the controller's decisions for pods as one wants them."""
+    dial = ingress.dial
+
+    def changed(**fields):
+        monkeypatch.setattr(ingress, "dial", lambda *given, **named: _with(dial(*given, **named), fields))
+
+    return changed
+
+
+def _with(decision, fields):
+    return replace(decision, **fields) if decision.action == "forward" else decision
+
+
+def near(counts, shares, requests):
+    return all(abs(counts.get(k, 0) - requests * p) <= 4 * sqrt(requests * p * (1 - p)) for k, p in shares.items())
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rps", "admitted"), [(1, 6), (2, 11), (10, 51)])
+def test_a_limit_admits_its_burst_and_one(rps, admitted):
+    """Recorded with nginx 1.31: 100 requests at once."""
+    limited = annotated(limit_rps=rps)
+    run = limited.send(PAYMENTS, 100, via="node-a")
+    assert run.counts("status") == {"200": admitted, "503": 100 - admitted}
+    assert list(run.counts("refused_by").values()) == [100 - admitted] and "all at once" in run.sentence
+    replicas = limited.scale("ingress-nginx-controller", 3).send(PAYMENTS, 1000, via="node-a")
+    assert replicas.counts("status")["200"] == 3 * admitted
+    assert "limit-rps" in str(limited.trace(PAYMENTS).why()) and limited.trace(PAYMENTS).status == 200
+    assert sum(limited.shares(PAYMENTS).values()) == 1
+
+
+def test_a_limit_lets_its_rate_pass():
+    run = annotated(limit_rps=10).send(PAYMENTS, rate=40.0, duration=100, via="node-a")
+    assert run.counts("status")["200"] == pytest.approx(51 + 10 * run.run.time[-1], abs=2)
+    slow = annotated(limit_rps=10).send(PAYMENTS, rate=5.0, duration=100, via="node-a")
+    assert slow.counts("status") == {"200": 500}
+    local = "kind: Service\nmetadata: {name: ingress-nginx-controller}\nspec: {externalTrafficPolicy: Local}"
+    alone = annotated(limit_rps=1).apply(local).send(PAYMENTS, 600, clients=6)  # now by the client's own address
+    assert alone.counts("status")["200"] == 6 * 6
+
+
+# --- cookies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["balanced", "persistent"])
+def test_what_sticky_sessions_do_when_pods_come(mode):
+    """Hashed cookies move (new - old) / new of the users; a cookie that names the pod moves nobody."""
+    three = annotated(SHOP.scale("payment", 3), affinity="cookie", affinity_mode=mode)
+    four, asked = three.scale("payment", 4), {"clients": 300, "rate": 300.0, "requests": 3000}
+    run = three.send(PAYMENTS, becomes={5.0: four}, behind_nat=0.5, **asked)
+    user, pod = np.arange(3000) % 300, run.table.pod.astype(str).to_numpy()
+    before, after = (
+        [set(pod[(user == u) & when]) for u in range(300)] for when in (run.table.time < 5, run.table.time >= 5)
+    )
+    assert all(len(x) <= 1 for x in before) and all(len(x) <= 1 for x in after)
+    both = [(b, a) for b, a in zip(before, after, strict=True) if b and a]
+    moved = sum(b != a for b, a in both) / len(both)
+    assert moved == 0 if mode == "persistent" else 0.12 < moved < 0.40
+    assert "300 users who keep their cookies" in run.sentence and len(run.counts()) == 4
+    new = four.send(PAYMENTS, **asked)
+    assert len({p for p in new.table.pod}) == 4
+
+
+def test_a_cookie_says_the_same_to_every_replica():
+    run = annotated(SHOP, affinity="cookie").send(PAYMENTS, 500, clients=5)
+    assert run.table.groupby(np.arange(500) % 5)["pod"].nunique().tolist() == [1] * 5
+    assert len(run.counts("ingress_pod")) == 2
+    with pytest.raises(k8slb.NotModelled, match="cookie"):
+        annotated(affinity="cookie").shares(PAYMENTS)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("name", ["spec-random", "ingress-nginx-chash"])
+def test_a_cookie_whose_pod_fails(proxy, name, stays):
+    """One that stays has its pod tried again, in vain; otherwise another pod is tried, and kept from then on."""
+    retried = OnFailure(2, statuses=frozenset({500}))
+    proxy(remembers=(Memory("cookie", "C", stays=stays),), on_failure=retried, balancer=name)
+    good = ONE.apply(ODD % "0")
+    bad = good.with_pods("odd", fail=1)
+    at = f"{next(p for p in bad.pods if p.name == 'odd').status.podIP}:"
+    run = good.send(PAYMENTS, 1200, rate=100.0, clients=30, becomes={5.0: bad})
+    table, user = run.table, np.arange(1200) % 30
+    had = {u for u in range(30) if str(table.pod[user == u].iloc[0]).startswith(at)}
+    assert len(had) > 3
+    late = table[table.time > 6.0]
+    answered = late.groupby(user[late.index])["status"].agg(set)
+    assert all(answered[u] == ({"500"} if u in had and stays else {"200"}) for u in range(30)), answered
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_fails():
+    failing = SHOP.with_pods("order", fail="0.3 503")
+    shares = failing.shares(ORDERS)
+    assert set(shares.values()) == {Fraction(7, 30)} and shares.answered == {"503": Fraction(3, 10)}
+    run = failing.send(ORDERS, 9000)
+    assert near(run.counts("status"), {"200": 0.7, "503": 0.3}, 9000) and near(run.counts(), run.exact, 9000)
+    assert Counter(failing.trace(ORDERS, seed=s).status for s in range(100)).keys() == {200, 503}
+    assert failing.with_pods("order", fail=0).shares(ORDERS) == SHOP.shares(ORDERS)
+    assert failing.with_pods("order", fail=1).trace(ORDERS).status == 500
+    held = failing.send(ORDERS, 3000, connections=3)  # a connection keeps its pod, which fails now and then
+    assert (
+        near(held.counts("status"), {"503": 0.3}, 3000) and (held.table.groupby("connection").pod.nunique() == 1).all()
+    )
+
+
+@pytest.mark.parametrize("wrong", ["2", "-0.1", "0.1 200", "often", "0.1  500", ""])
+def test_a_share_of_failures_that_cannot_be(wrong):
+    with pytest.raises(k8slb.InputError, match=r"order.yaml:\d+: k8slb/fail"):
+        SHOP.with_pods("order", fail=wrong).trace(ORDERS)
+
+
+@pytest.mark.parametrize("name", ["ingress-nginx-round-robin", "spec-random"])
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_retries_are_the_same_exactly_and_sampled(proxy, name, tries):
+    proxy(on_failure=OnFailure(tries, statuses=frozenset({500, 503})), balancer=name)
+    pods = SHOP.pods
+    cluster = ONE.scale("payment", 3).with_pods("payment", fail="0.4")
+    shares = cluster.shares(PAYMENTS)
+    assert shares.answered == {"500": Fraction(2, 5) ** tries} and pods
+    run = cluster.send(PAYMENTS, 6000)
+    assert near(run.counts("status"), {k: float(v) for k, v in shares.answered.items()}, 6000)
+    assert (f"{sum(int(t) - 1 for t in run.table.tries):,} retries" in run.sentence) if tries > 1 else tries == 1
+    last = cluster.trace(PAYMENTS, seed=4)
+    assert last.status in (200, 500) and len(last._tries) <= tries
+
+
+def test_only_one_of_the_pods_fails(proxy):
+    """Round robin comes to the pod after a failing one more often; a method that is not named is not tried again."""
+    fifth, twelfth = Fraction(1, 5), Fraction(1, 12)
+    expected = {
+        "ingress-nginx-round-robin": [2 * fifth, 2 * fifth, fifth],
+        "spec-random": [5 * twelfth] * 2 + [2 * twelfth],
+    }
+    for name in expected:
+        proxy(on_failure=OnFailure(2, statuses=frozenset({500}), methods=frozenset({"GET"})), balancer=name)
+        cluster = ONE.apply(ODD % "0.5")
+        shares = cluster.shares(PAYMENTS)
+        assert shares.answered == {} and sorted(shares.values(), reverse=True) == expected[name]
+        assert near(cluster.send(PAYMENTS, 20_000).counts(), shares, 20_000)
+        assert set(cluster.shares(PAYMENTS, method="POST").answered.values()) == {Fraction(1, 6)}
+
+
+def test_a_budget_of_retries(proxy):
+    many = frozenset({500})
+    proxy(on_failure=OnFailure(2, statuses=many, budget=Budget(ratio=0.2)))
+    run = ONE.with_pods("payment", fail=0.5).send(PAYMENTS, 5000)
+    assert run.counts("tries")["2"] == 1000
+    proxy(on_failure=OnFailure(2, statuses=many, budget=Budget(ratio=0.0, floor=3.0, window=10.0)))
+    run = ONE.with_pods("payment", fail=0.5).send(PAYMENTS, rate=50.0, duration=100.0)
+    assert run.counts("tries")["2"] == pytest.approx(300, abs=30)
+    with pytest.raises(k8slb.NotModelled, match="retries"):
+        ONE.with_pods("payment", fail=0.5).shares(PAYMENTS)
+
+
+# --- outlier detection -----------------------------------------------------------------------------------------------
+
+
+def peers(count):
+    return [Candidate(f"p{i}", f"10.0.0.{i}:80", Place("pod", f"p{i}"), Flow("TCP", "", "", 80)) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "rule", "failing", "used"),
+    [
+        (4, Ejects(), 1, 4),  # recorded with Envoy 1.40: fewer than 10 hosts, and the default ejects nobody
+        (10, Ejects(), 3, 9),
+        (4, Ejects(percent=25), 3, 3),
+        (4, Ejects(at_least_one=True), 3, 3),
+        (4, Ejects(percent=100), 2, 2),
+        (4, Ejects(percent=100), 3, 4),  # recorded: a quarter is left, which is below panic's half: all are used
+        (4, Ejects(percent=100, panic=0), 4, 0),
+    ],
+)
+def test_how_many_are_ejected(hosts, rule, failing, used):
+    all_, proxy = peers(hosts), Outliers(rule)
+    for _ in range(5):
+        assert len(proxy.left(all_, 0.0)) == hosts
+        for peer in all_:
+            proxy.saw(peer, peer in all_[:failing], all_, 0.0)
+    assert len(proxy.left(all_, 1.0)) == used
+
+
+def test_how_long_one_is_ejected():
+    """30 seconds, then 60, at the next sweep; each sweep without an ejection takes one of them back."""
+    all_, proxy = peers(2), Outliers(Ejects(percent=50, consecutive=1))
+    spans = []
+    for now in (3.0, 45.0, 200.0):
+        proxy.saw(all_[0], True, all_, now)
+        back = next(t for t in np.arange(now, now + 100, 0.5) if len(proxy.left(all_, float(t))) == 2)
+        spans.append(back)
+    assert spans == [40.0, 110.0, 230.0]
+
+
+def test_requests_avoid_who_is_ejected(proxy):
+    proxy(ejects=Ejects(percent=50), balancer="spec-random")
+    broken = ONE.scale("payment", 4).with_pods("payment", fail="0.9")
+    run = broken.send(PAYMENTS, rate=50.0, duration=200.0)
+    share = run.counts("status")["500"] / run.requests
+    assert share == pytest.approx(0.9, abs=0.02) and "ejections" in run.sentence
+    with pytest.raises(k8slb.NotModelled, match="ejected"):
+        broken.shares(PAYMENTS)
+
+
+# --- balancers of one's own ------------------------------------------------------------------------------------------
+
+
+def first(peers, state, rng, key, now):
+    return 0
+
+
+def test_a_balancer_of_ones_own():
+    own = SHOP.with_balancer("kube-proxy", first)
+    assert list(own.send(ORDERS, 100).counts().values()) == [100, 0, 0]
+    trace = own.trace(ORDERS)
+    assert trace.pod == "10.0.0.5:8081" and "picked by your own first" in trace.warnings[0]
+    assert trace.to_dict()["hops"][1]["balancer"] == "first" and "depends on load" in str(trace.why())
+    with pytest.raises(k8slb.NotModelled):
+        own.shares(ORDERS)
+    assert own.with_balancer("kube-proxy", None).shares(ORDERS) == SHOP.shares(ORDERS)
+    assert own.scale("order", 2).trace(ORDERS).pod == "10.0.0.5:8081" and SHOP.shares(ORDERS) != {}
+    named = SHOP.with_balancer("ingress", "spec-random")
+    assert named.shares(PAYMENTS) == SHOP.shares(PAYMENTS) and "spec-random" in named.trace(PAYMENTS).warnings[0]
+    none = SHOP.with_balancer("ingress", lambda *given: None)
+    assert none.trace(PAYMENTS).status == 502 and none.send(PAYMENTS, 50).counts("status") == {"502": 50}
+    nobody = SHOP.with_balancer("kube-proxy", lambda *given: None)
+    assert nobody.trace(ORDERS).action == "reject" and nobody.send(ORDERS, 50).counts("lost") == {"reject": 50}
+
+
+@pytest.mark.parametrize("pick", [lambda *given: 1 // 0, lambda *given: 9, lambda *given: "a", lambda peers: 0])
+def test_a_mistake_in_a_balancer_of_ones_own(pick):
+    pick.__name__ = "mine"
+    for ask in ("trace", "send"):
+        with pytest.raises(k8slb.InputError, match="mine"):
+            getattr(SHOP.with_balancer("kube-proxy", pick), ask)(ORDERS)
+    for layer, wrong in (("dns", first), ("kube-proxy", "no-such"), ("kube-proxy", 3)):
+        with pytest.raises(k8slb.InputError):
+            SHOP.with_balancer(layer, wrong)
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_every_request_has_one_outcome(data):
+    def draw(*choices):
+        return data.draw(st.sampled_from(choices))
+
+    notes = {
+        "limit_rps": draw("", 1, 20),
+        "affinity": draw("", "cookie"),
+        "affinity_mode": draw("balanced", "persistent"),
+    }
+    notes |= {"proxy_next_upstream": draw("error timeout", "error timeout http_500", "off")}
+    cluster = annotated(SHOP, **{k: v for k, v in notes.items() if v != ""})
+    cluster = cluster.scale("payment", draw(0, 1, 3)).with_pods("payment", fail=draw(0, 0.3, 1, "0.5 503"))
+    asked = {"requests": 300, "clients": draw(1, 7), "rate": draw(None, 30.0), "connections": draw(None, 20)}
+    asked |= {"method": draw("GET", "POST"), "becomes": None, "seed": draw(0, 1, 2)}
+    if asked["rate"]:
+        asked["becomes"] = draw(None, {3.0: cluster.scale("payment", 2), 6.0: cluster.scale("payment", 0)})
+    run = cluster.send(PAYMENTS, **asked)
+    table = run.table
+    assert table["status"].notna().all() and run.lost == 0
+    refused = table["refused_by"].notna() if "refused_by" in table else np.zeros(300, bool)
+    pod = table["pod"].notna() if "pod" in table else np.zeros(300, bool)
+    assert not (refused & pod).any() and set(table.status[refused]) <= {"503"}
+    tries = table["tries"].astype(int) if "tries" in table else np.ones(300, int)
+    most = 1 if asked["method"] == "POST" or notes["proxy_next_upstream"] != "error timeout http_500" else 3
+    assert tries.min() >= 1 and tries.max() <= most
+    assert table.equals(cluster.send(PAYMENTS, **asked).table)
