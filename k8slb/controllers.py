@@ -68,11 +68,11 @@ def serves(ingress: Ingress, classes: dict[str, IngressClass]) -> Served:
             why = f'there is no IngressClass "{name}"; by that name {usual} is usually installed'
             return Served(usual, why, assumed=True)
         return Served("", f'no IngressClass is named "{name}", so no controller serves it')
-    default = [c for c in classes.values() if c.default]
-    if len(default) == 1:
-        return Served(default[0].spec.controller, f"IngressClass {default[0].name} is the default class")
-    if default:
-        return Served("", "it names no class and several classes are marked default: the API server refuses that")
+    default = sorted((c for c in classes.values() if c.default), key=lambda c: c.name)
+    if default:  # the newest: plugin/pkg/admission/network/defaultingressclass
+        newest, several = max(default, key=lambda c: c.metadata.creationTimestamp), len(default) > 1
+        why = f"IngressClass {newest.name} is the default class" + ", the newest of several" * several
+        return Served(newest.spec.controller, why, assumed=several)
     prefixes = {known.annotations: c for c, known in KNOWN.items() if known.annotations}
     hinted = {c for prefix, c in prefixes.items() if any(a.startswith(prefix) for a in annotations)}
     if len(hinted) == 1 and not classes:

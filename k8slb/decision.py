@@ -139,7 +139,8 @@ class Budget:
 class OnFailure:
     """What a proxy does when the chosen peer fails: `tries` in all, then the status for a refusal or a time-out.
 
-    An answer of one of `statuses` is a failure too, for the `methods` named (empty: all).
+    An answer of one of `statuses` is a failure too, for the `methods` named (empty: all); the last one goes to the
+    client. None is tried again while others are left.
     """
 
     tries: int = 1

@@ -161,12 +161,12 @@ def _firsts(failing: list[Fraction], tries: int) -> dict[int, Fraction]:
 def _balance(into: list[list[Fraction]]) -> list[Fraction]:
     """The shares that stay as they are where `into[b][a]` of place a goes on to place b: Gauss and Jordan."""
     count = len(into)
-    if count > 40:
-        raise NotModelled(f"exact shares of retries in turn among {count} pods that fail now and then; use send")
     rows = [[p - (a == b) for a, p in enumerate(row)] + [Fraction(0)] for b, row in enumerate(into)]
     rows[-1] = [Fraction(1)] * (count + 1)  # they sum to 1
     for i in range(count):
-        pivot = next(k for k in range(i, count) if rows[k][i])
+        pivot = next((k for k in range(i, count) if rows[k][i]), None) if count <= 40 else None
+        if pivot is None:
+            raise NotModelled(f"exact shares of retries in turn among {count} pods that fail now and then; use send")
         rows[i], rows[pivot] = rows[pivot], rows[i]
         rows[i] = [x / rows[i][i] for x in rows[i]]
         for k in range(count):

@@ -60,10 +60,10 @@ class Cluster(BareCluster):
 
         They take `connections` in turn, which stay open to the end; where None each opens a new one, closed at once.
         `clients` send in turn, a fraction `behind_nat` of them from one address; client pods are on each node in turn
-        (`via` puts all on one; their addresses: k8slb/clients.py). With a `rate` (per second, arriving
-        at random) the cluster may change, `becomes={SECONDS: CLUSTER}`: connections stay with their pods, and one
-        whose pod is gone is reset and opened anew, as is one older than `max_age` seconds (gRPC's MAX_CONNECTION_AGE,
-        without its jitter). Entries of closed connections make room in a node's conntrack table.
+        (`via` puts all on one; their addresses: k8slb/clients.py), and each keeps the cookies it is given. With a
+        `rate` (per second, arriving at random) the cluster may change, `becomes={SECONDS: CLUSTER}`: connections stay
+        with their pods, and one whose pod is gone is reset and opened anew, as is one older than `max_age` seconds
+        (gRPC's MAX_CONNECTION_AGE, without its jitter). Entries of closed connections make room in a conntrack table.
         """
         from . import engine  # loads numpy
         from .outcome import Outcome

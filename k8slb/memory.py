@@ -119,7 +119,7 @@ class InOrder(Sender):
             yield f"{users:,} users who keep their cookies" if users > 1 else "one user, who keeps the cookie"
         if retries:
             yield f"{retries:,} retr{'ies' if retries > 1 else 'y'}"
-        if self._limits and self.time is None:
+        if self.time is None and any(limit.kind == "rate" for limit in self._limits):
             yield "without a rate they come all at once, which is what the limits see"
         for name in sorted({limit.name for limit in self._limits if limit.kind == "connections"}):
             yield f"{name} refused nobody, as pods take no time to answer here"
@@ -173,6 +173,7 @@ class InOrder(Sender):
                 if at.entry and self.held and not whole and not self._enters(connection, at):
                     return at, TABLE_FULL
                 if at.decision.limits and not again and (limit := self._refused(connection, at, hops)):
+                    self.draw = -1
                     return at, limit
                 if at.decision.on_failure and not again:
                     proxies.append((at, len(hops), []))

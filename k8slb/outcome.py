@@ -73,6 +73,11 @@ class Outcome:
         return sum(self.counts("lost").values())
 
     @property
+    def admitted(self) -> float:
+        """The share of requests that no limit refused."""
+        return 1 - sum(self.counts("refused_by").values()) / self.requests
+
+    @property
     def hottest(self) -> float:
         """The largest share over the fair share (1.0: all pods alike; 0.0: no pod answered)."""
         counts = self.counts("pod")
@@ -92,9 +97,11 @@ class Outcome:
             return 0.0, "not known: " + ("the cluster changes" if changes else "the shares depend on load or cookies")
         last = self.run.balancers[list(self.run.counters)[-1]]
         random = [name for name in self.run.counters if self.run.balancers[name].memoryless]
-        if random and (last.memoryless or "backend" in self.run.columns):  # of several in a row, the one that most make
-            last = self.run.balancers[max(random, key=self.run.alike.__getitem__)]
+        split = "backend" in self.run.columns
+        if random and (last.memoryless or split):  # of several throws in a row, the one that most make
+            last = self.run.balancers[max(reversed(random), key=self.run.alike.__getitem__)]
         picks, alike = self.run.picks[last.name], self.run.alike[last.name]
+        alike = max(self.run.alike.values()) if split else alike
         turns = last.cycle or last.name == "ipvs-wrr"  # kube-proxy gives every pod weight 1
         by = "hashed " if last.hashes else "" if turns else "random "
         told = many(picks, f"{by}pick")
@@ -111,7 +118,7 @@ class Outcome:
             told = f"round robin with {apart}: at most {many(counters, what)} apart"
             return counters / picks, told
         p = float(max(self.exact.values(), default=Fraction(0)))
-        return 2 * sqrt(p * (1 - p) / alike), f"two standard deviations of {told}"
+        return 2 * self.admitted * sqrt(p * (1 - p) / alike), f"two standard deviations of {told}"
 
     # --- as pandas ---
 
@@ -165,8 +172,7 @@ class Outcome:
     @property
     def rows(self) -> list[tuple[str, int, float, float | None]]:
         """(pod, requests, share, exact share) a pod."""
-        admitted = 1 - sum(self.counts("refused_by").values()) / self.requests
-        exact = {pod: float(share) * admitted for pod, share in (self.exact or {}).items()}
+        exact = {pod: float(share) * self.admitted for pod, share in (self.exact or {}).items()}
         return [(k, v, v / self.requests, exact.get(k)) for k, v in self.counts("pod").items()]
 
     def __str__(self) -> str:

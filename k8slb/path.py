@@ -103,9 +103,7 @@ def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None,
     """The next layer's decision for a flow that is at `place`."""
     decision = _next(timeline, place, flow, via, now)
     own = dict(timeline.seen_by(decision.place, now).own_balancers).get(decision.layer)
-    if own is None or decision.balancer is None or decision.candidates[0].place.kind not in ("node", "pod", "endpoint"):
-        return decision
-    if decision.splits:
+    if own is None or not decision.balancer or decision.splits or decision.candidates[0].place.kind == "cloud-lb":
         return decision
     facts = {k: v for k, v in decision.facts.items() if k != "dice"}
     told = f"picked by your own {balancer(own).name}" if callable(own) else f"picked by {own}, as you set it"
@@ -234,12 +232,14 @@ def _pick(decision: Decision, tried: Sequence[Candidate], rng: Random, memory: d
     """The candidate that is picked; None where there is none to pick."""
     if decision.action != "forward" or decision.balancer is None:
         return decision.candidates[0] if decision.action == "forward" else None
-    policy, peers = balancer(decision.balancer), decision.candidates
-    left = untried(policy, peers, tried)
+    policy = balancer(decision.balancer)
+    left = untried(policy, decision.candidates, tried)
+    if len(left) == 1 and not policy.counts:
+        return left[0]
     key = key_of(decision, rng.randint(*EPHEMERAL) if policy.hashes else 0)
     if policy.hashes and cookie_of(decision):
         key = key._replace(text=f"{rng.getrandbits(128):032x}")
-    index = policy.pick(left, memory.setdefault(decision.state, {}), rng, key, now) if len(left) > 1 or policy.counts else 0
+    index = policy.pick(left, memory.setdefault(decision.state, {}), rng, key, now)
     return None if index is None else left[index]
 
 

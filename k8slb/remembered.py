@@ -66,8 +66,8 @@ class Outliers:
     """The peers that one proxy has ejected (Envoy 1.40, source/common/upstream/outlier_detection_impl.cc).
 
     Sweeps every `interval` seconds let a peer return whose time is over; each sweep after that takes back one of the
-    times by which the next ejection is longer. Without sweeps (0) a peer returns by itself, and a good answer takes back
-    all of them.
+    times by which the next ejection is longer. Without sweeps (0) a peer returns by itself, and a good answer takes
+    back all of them.
     """
 
     def __init__(self, rule: Ejects):

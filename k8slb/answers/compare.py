@@ -70,10 +70,6 @@ class Answer:
         parts = (f"{share} {gist}" if len(self.shares) > 1 else str(gist) for gist, share in self.shares.items())
         return self.unknown or "; ".join(parts)
 
-    @property
-    def rule(self) -> str:
-        return next((g.rule for g in self.shares if g.rule), "")
-
     def to_dict(self) -> dict[str, Any]:
         told = [{"share": str(share), **asdict(gist)} for gist, share in self.shares.items()]
         return {"not_modelled": self.unknown} if self.unknown else {"answers": told}
@@ -101,15 +97,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON."""
-        rows = [
-            {
-                "url": probe.url,
-                "headers": dict(probe.headers),
-                "what": probe.what,
-                "clusters": {n: a.to_dict() for n, a in zip(self.names, answers, strict=True)},
-            }
-            for probe, answers in self.rows
-        ]
+        rows = []
+        for p, answers in self.rows:
+            told = {name: a.to_dict() for name, a in zip(self.names, answers, strict=True)}
+            rows.append({"url": p.url, "headers": dict(p.headers), "what": p.what, "clusters": told})
         return {"rows": rows, "differing": len(self.differing.rows), "left_out": self.left_out}
 
     def __str__(self) -> str:

@@ -34,6 +34,7 @@ GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the spe
 TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
 MOST_LISTENERS, MOST_RULES, REDIRECTS = 64, 16, (301, 302, 303, 307, 308)  # of a Gateway, of an HTTPRoute
 _PLAIN = re.compile(r"(?!.*(//|/\.\.?(/|$)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+CATCH_ALL = ("PathPrefix", "/"), ("RegularExpression", "(?i)^/.*")
 _LITERAL = re.compile(r"[-\w/.~%@:!&,;=']*")
 _REST = re.compile(r"((?:/[-\w.~%]+)*)(?:\(/\|\$\)|/\??)\(\.[*+]\)\$?")  # /path(/|$)(.*), /path/?(.*), /path/(.*)
 
@@ -82,22 +83,14 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
     InputError where no controller serves an Ingress.
     """
     ingresses = [o for o in view.objects if isinstance(o, Ingress)]
-    if not any(view.served[i.key].controller for i in ingresses):
-        raise InputError("no controller serves an Ingress of the input", expected="an Ingress to translate")
     taken: set[tuple] = {o.key for o in view.objects}
     made = [raw for c in view.controllers.values() if c.ingresses for raw in _gateway(view, c, gateway_class, taken)]
+    if not made:
+        raise InputError("no controller serves an Ingress of the input", expected="an Ingress to translate")
     spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
     text = "---\n".join(_written(raw) for raw in ([spec] if gateway_class == CLASS else []) + made)
-    told = {
-        f"{CLASS} is the specification itself: put the class that your cluster has": gateway_class == CLASS,
-        "RegularExpression: support and dialect are the implementation's; (?i) ignores case": "RegularExpression"
-        in text,
-        "a Gateway's * stands for one label or more, an Ingress's for one": "*." in text,
-    }
-    text = (
-        "".join(f"# {line}\n" for line in ("Gateway API v1.6, from Ingresses", *(t for t, so in told.items() if so)))
-        + text
-    )
+    head = [line for mark, line in TABLE["said"].items() if mark in text]
+    text = "".join(f"# {line}\n" for line in ["Gateway API v1.6, from Ingresses", *head]) + text
     new = read_objects([Source("<translated>", text), Source("<assumed>", _written(spec))]).objects
     gone = {o.key for o in new} | {o.key for o in view.objects if isinstance(o, (Ingress, IngressClass))}
     after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
@@ -136,23 +129,12 @@ def _servers(view: Cluster, controller: Controller) -> dict[str, Server]:
     return servers
 
 
-def _canaries(controller: Controller, servers: Mapping[str, Server]) -> dict[tuple, Location]:
-    """ingress-nginx's canary of each backend: the oldest with the host and path of a rule that has this backend."""
-    found: dict[tuple, Location] = {}
-    ingresses = [i for i in by_age(controller.ingresses) if annotation(i, "canary") == "true"]
-    for host, routes in routes_by_host(ingresses if controller.name == INGRESS_NGINX else []).items():
-        for r in routes:
-            kind = "Exact" if r.path.pathType == "Exact" else "Prefix"
-            main = servers[host].kept.get((r.path.path or "/", kind)) if host in servers else None
-            canary = Location(kind, "", r.ingress, r.at, r.path.backend)
-            if main and main.backend and _service(main) != _service(canary):
-                found.setdefault(_service(main), canary)
-    return found
-
-
-def _service(loc: Location) -> tuple:
-    service = loc.backend.service
-    return (loc.ingress.namespace, service.name, service.port.wanted) if service else ()
+def _canary(view: Cluster, controller: Controller, loc: Location) -> Location | None:
+    """ingress-nginx's canary beside a location's backend."""
+    if controller.name != INGRESS_NGINX:
+        return None
+    name = f"{loc.ingress.namespace}-{loc.backend.service.name}-{loc.backend.service.port.wanted}"
+    return next(iter(ingress_nginx.configuration(view, controller).upstreams[name].canaries), None)
 
 
 def _redirect(view: Cluster, controller: Controller, scheme: str, host: str, path: str) -> dict | None:
@@ -160,14 +142,14 @@ def _redirect(view: Cluster, controller: Controller, scheme: str, host: str, pat
     host = host.replace("*", "a") or NOWHERE
     try:
         found, _ = SEMANTICS[controller.name].match(view, controller, Request(scheme, host, path, sni=host))
-    except (KeyError, NotModelled):
+        to = urlsplit(getattr(found, "location", ""))
+        port = {"port": to.port} if to.port else {}
+    except (KeyError, NotModelled, ValueError):
         return None
-    to = urlsplit(getattr(found, "location", ""))
-    if not to.scheme or found.status not in REDIRECTS:
+    if not to.hostname or found.status not in REDIRECTS:
         return None
     told = {"scheme": to.scheme} if to.scheme != scheme else {}
-    told |= {"hostname": to.hostname} if to.hostname != host else {}
-    told |= {"port": to.port} if to.port else {}
+    told |= port | ({"hostname": to.hostname} if to.hostname != host else {})
     told |= {"path": _full(to.path or "/")} if to.path != path else {}
     return {"type": "RequestRedirect", "requestRedirect": told | {"statusCode": found.status}}
 
@@ -184,21 +166,17 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
         return name
 
     servers, first = _servers(view, controller), by_age(controller.ingresses)[0]
-    canaries = _canaries(controller, servers)
-    rules = {(h, s): _rules(view, controller, servers, canaries, h, s) for h in servers for s in ("http", "https")}
+    rules = {(h, s): _rules(view, controller, servers, h, s) for h in servers for s in ("http", "https")}
+    if not any(rules.values()):  # nothing but canaries
+        return
     home, base = first.namespace, first.spec.ingressClassName or "gateway"
     abroad = {i.namespace for i in controller.ingresses} != {home}
-    own = [
-        (h, i.namespace, t.secretName)
-        for i in controller.ingresses
-        for t in i.spec.tls
-        if t.secretName
-        for h in t.hosts
-    ]
-    secrets = {host: secret for host, *secret in reversed(own)}  # of the first that names a host
+    secrets: dict[str, tuple[str, str]] = {}
+    for one, tls in ((i, tls) for i in controller.ingresses for tls in i.spec.tls if tls.secretName):
+        secrets = dict.fromkeys(tls.hosts, (one.namespace, tls.secretName)) | secrets  # of the first that names a host
     gateways: list[tuple[str, list[dict]]] = []
     parents: dict[tuple[str, str], list[dict]] = {}
-    for host in dict.fromkeys([*servers, *reversed(secrets)]):
+    for host in dict.fromkeys([*servers, *secrets]):
         owner = next(h for h in takers(host) if h in servers)
         secret = next((secrets[h] for h in takers(host)[:2] if host and h in secrets), None)
         if not gateways or len(gateways[-1][1]) + 2 > MOST_LISTENERS:
@@ -206,9 +184,10 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
         gateway, listeners = gateways[-1]
         plain = host in servers and (host or rules[host, "http"])
         for scheme in ("http",) * bool(plain) + ("https",) * bool(secret):
-            one = {"name": unused(gateway, "listener", f"{_slug(host)}-{scheme}")} | (
-                {"hostname": host} if host else {}
-            )
+            one = {
+                "name": unused(gateway, "listener", f"{_slug(host)}-{scheme}"),
+                **({"hostname": host} if host else {}),
+            }
             one |= {"port": 443 if scheme == "https" else 80, "protocol": scheme.upper()}
             if scheme == "https":
                 where = {"namespace": secret[0]} if secret[0] != home else {}
@@ -218,10 +197,8 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
     for gateway, listeners in gateways:
         yield _object("Gateway", home, gateway, {"gatewayClassName": class_name, "listeners": listeners})
     for where in sorted({namespace for namespace, _ in secrets.values()} - {home}):
-        given = {
-            "from": [{"group": GROUP, "kind": "Gateway", "namespace": home}],
-            "to": [{"group": "", "kind": "Secret"}],
-        }
+        given = {"from": [{"group": GROUP, "kind": "Gateway", "namespace": home}]}
+        given["to"] = [{"group": "", "kind": "Secret"}]
         yield _object("ReferenceGrant", where, unused("ReferenceGrant", where, f"{base}-certificates"), given)
     for host in servers:
         http, https = (parents.get((host, s), []) for s in ("http", "https"))
@@ -244,7 +221,7 @@ def _slug(host: str) -> str:
 
 
 def _rules(
-    view: Cluster, controller: Controller, servers: Mapping[str, Server], canaries: Mapping, host: str, scheme: str
+    view: Cluster, controller: Controller, servers: Mapping[str, Server], host: str, scheme: str
 ) -> list[tuple[Ingress, dict]]:
     """The rules of a host's routes for a scheme, each with the Ingress it comes from."""
     server, regex, out = servers[host], bool(servers[host].regex_because), []
@@ -252,10 +229,12 @@ def _rules(
     if server.to:
         owner = next(loc.ingress for loc in servers[server.to].kept.values() if loc.ingress)
         return [(owner, {"filters": [redirect("/nowhere")]})]
-    found = [loc for loc in server.kept.values() if loc.ingress]
-    if regex:  # the longest first, of a path the first
-        found = list({loc.path: loc for loc in reversed(found)}.values())
-        found.sort(key=lambda loc: (len(loc.path), loc.path), reverse=True)
+    found = list(server.kept.values())
+    if regex:  # in the order in which they are tried; of a path the first; /a stands for the /a/ before it too
+        tried = zip(server.locations, [*server.locations[1:], None], strict=True)
+        found = [a for a, b in tried if not (b and (b.ingress, b.at, f"{b.path}/") == (a.ingress, a.at, a.path))]
+        found = list({loc.path: loc for loc in reversed(found)}.values())[::-1]
+    found = [loc for loc in found if loc.ingress]
     found.sort(key=lambda loc: loc.path == "/")
     prefixes = any(_kept(loc.path, loc.rewrite) for loc in found)
     if server.app_root:
@@ -265,19 +244,19 @@ def _rules(
         slash = redirect(stem) if "" != stem != loc.path and not regex else None
         if slash and slash["requestRedirect"].get("path") == _full(loc.path):
             out.append((loc.ingress, {"matches": [_path("Exact", stem)], "filters": [slash]}))
-        asked = stem + "/below" if not regex and loc.kind != "Exact" else next(iter(mistaken(loc.path)))
-        if moved := redirect(asked):
+        below = _LITERAL.fullmatch(loc.path) and (regex or loc.kind != "Exact")
+        if moved := redirect((loc.path if regex else f"{stem}/") + "~" if below else next(iter(mistaken(loc.path)))):
             out.append((loc.ingress, {"matches": [match], "filters": [moved]}))
         elif loc.backend and loc.backend.service:
-            canary, change = canaries.get(_service(loc)), _change(loc)
+            canary, change = _canary(view, controller, loc), _change(loc)
             refs = [ref for to in (loc, canary) if to and (ref := _ref(view, to))]
             filters = {"filters": [{"type": "URLRewrite", "urlRewrite": {"path": change}}]} if change else {}
             for headers, chosen in _split(canary.ingress, *refs) if len(refs) == 2 else [({}, refs)]:
                 backends = {"backendRefs": chosen} if chosen else {}
                 out.append((loc.ingress, {"matches": [match | headers], **filters, **backends}))
-    same = {str(rule.get("filters")) for _, rule in out}
-    if len(same) == 1 and "RequestRedirect" in same.pop() and found[-1].path == "/":  # all is redirected alike
-        return [(out[-1][0], {"filters": out[-1][1]["filters"]})]
+    every = [r for _, r in out if tuple(r["matches"][0]["path"].values()) in CATCH_ALL and "backendRefs" not in r]
+    if "RequestRedirect" in str(every) and all({**r, "matches": 0} == {**every[0], "matches": 0} for _, r in out):
+        return [(out[0][0], {"filters": every[0]["filters"]})]
     return out
 
 
@@ -314,8 +293,9 @@ def _match(loc: Location, regex: bool, prefixes: bool) -> dict:
 
 
 def _ref(view: Cluster, to: Location) -> dict:
-    namespace, name, wanted = _service(to)
-    service, nginx = view.services.get((namespace, name)), view.served[to.ingress.key].controller == INGRESS_NGINX
+    name, wanted = to.backend.service.name, to.backend.service.port.wanted
+    service = view.services.get((to.ingress.namespace, name))
+    nginx = view.served[to.ingress.key].controller == INGRESS_NGINX
     port = (ingress_nginx.port_of(service, wanted) if nginx else service.port_of(wanted)) if service else None
     number_of = port.port if port else wanted
     return {"name": name, "port": number_of} if isinstance(number_of, int) else {}

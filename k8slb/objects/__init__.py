@@ -5,7 +5,9 @@ not read are left in the object's raw mapping, which `Cluster.yaml` prints.
 """
 
 from .base import CLUSTER_SCOPED, KINDS, Object, ObjectMeta, Other, Reference, Secret
-from .decode import SUBDOMAIN, Invalid, Strings, decoder
+from .checks import Invalid
+from .decode import decoder
+from .fields import SUBDOMAIN, Strings
 from .gateways import Gateway, GatewayClass, HTTPRoute, Listener, ParentReference, ReferenceGrant
 from .ingresses import HTTPIngressPath, Ingress, IngressBackend, IngressClass
 from .meshes import DestinationRule, PeerAuthentication, VirtualService

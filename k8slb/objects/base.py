@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, dataclass_transform
 
 from ..positions import UNKNOWN, Origin
-from .decode import Strings
+from .fields import Strings
 
 # (API group, kind) -> (the versions that an API server of 1.36 serves, best first; the type that reads it)
 KINDS: dict[tuple[str, str], tuple[str, type[Object]]] = {}

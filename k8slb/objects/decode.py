@@ -1,7 +1,5 @@
 """Plain values to typed ones, with the API server's checks, driven by the types' own annotations."""
 
-import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -9,91 +7,26 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import shown
-
-Path = tuple[str | int, ...]
-
-
-class Invalid(ValueError):
-    """A field the API server would refuse: what is wrong, what was expected, and where (`path`, outermost first)."""
-
-    def __init__(self, problem: str, expected: str = "", path: Path = ()):
-        super().__init__(problem)
-        self.problem, self.expected, self.path = problem, expected, path
-
-
-def _matching(pattern: str, what: str, limit: int) -> Callable[[str], None]:
-    compiled = re.compile(pattern)
-
-    def check(text: str) -> None:
-        if not (len(text) <= limit and compiled.fullmatch(text)):
-            raise Invalid(f"{shown(text)} is not {what}", f"{what}: lower-case letters, digits, - (at most {limit})")
-
-    return check
-
-
-def within(low: int, high: int) -> Callable[[int], None]:
-    def check(number: int) -> None:
-        if not low <= number <= high:
-            raise Invalid(f"{number} is out of range", f"{low} to {high}")
-
-    return check
-
-
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}")
-
-
-def address_check(text: str, expected: str = "such as 10.0.0.5", path: Path = ()) -> None:
-    if _IPV4.fullmatch(text):  # nearly all of them, and ipaddress takes ten times as long
-        return
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise Invalid(f"{shown(text)} is not an IP address", expected, path) from None
-
-
-def _cidr(text: str) -> None:
-    try:
-        ipaddress.ip_network(text if text.rpartition("/")[2].isdecimal() and "/" in text else "", strict=False)
-    except ValueError:
-        raise Invalid(f"{shown(text)} is not a CIDR", "such as 10.0.0.0/16") from None
-
-
-def _host(text: str) -> None:
-    if not (len(text) <= 253 and re.fullmatch(SUBDOMAIN, text.removeprefix("*."))):
-        raise Invalid(f"{shown(text)} is not a host name", "a lower-case DNS name, or *.name for one label")
-    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text):
-        raise Invalid(f"{text} is an IP address", "a DNS name")
-
-
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-Port = Annotated[int, within(1, 65535)]
-OptionalPort = Annotated[int, within(0, 65535)]  # 0 stands for an absent one
-Name = Annotated[str, _matching(SUBDOMAIN, "a DNS subdomain name", 253)]
-Label = Annotated[str, _matching(_LABEL, "a DNS label", 63)]
-PortName = Annotated[str, _matching(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?", "a port name", 15)]
-Host = Annotated[str, _host]
-Address = Annotated[str, address_check]
-CIDR = Annotated[str, _cidr]
-CIDRs = Annotated[str, lambda text: [_cidr(part) for part in text.split(",")]]  # "10.0.0.0/16,fd00::/48"
-SourceRange = Annotated[str, lambda text: _cidr(text.strip())]  # the API server trims these
-Protocol = Literal["TCP", "UDP", "SCTP"]
-Policy = Literal["Cluster", "Local"]
-Strings = Mapping[str, str]
-Count = Annotated[int, within(0, 10**9)]
-
+from .checks import Check, Invalid
 
 Decode = Callable[[Any], Any]
 KIND = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
-def _wrong(raw: Any, expected: str, path: Path = ()) -> Invalid:
+def _wrong(raw: Any, expected: str) -> Invalid:
     kind = KIND.get(type(raw), "a value")
     # only a whole number can be quoted as it was written: 1.10 and y have been read as something else by now
     quoted = f': "{raw}"' if type(raw) is int else ""
     hint = f", in quotes{quoted}" if expected == "text" and isinstance(raw, (int, float)) else ""
-    return Invalid(f"must be {expected}{hint}, not {kind} ({shown(raw)})", expected, path)
+    return Invalid(f"must be {expected}{hint}, not {kind} ({shown(raw)})", expected)
+
+
+def _under(key: str | int, decode: Decode, raw: Any) -> Any:
+    try:
+        return decode(raw)
+    except Invalid as error:
+        error.path = (key, *error.path)
+        raise
 
 
 def _plain(kind: type) -> Decode:
@@ -105,7 +38,7 @@ def _plain(kind: type) -> Decode:
     return decode
 
 
-def _checked(base: Decode, checks: tuple[Callable[[Any], None], ...]) -> Decode:
+def _checked(base: Decode, checks: tuple[Check, ...]) -> Decode:
     def decode(raw: Any) -> Any:
         result = base(raw)
         if result != "":  # an empty text stands for an absent field throughout the API
@@ -116,10 +49,10 @@ def _checked(base: Decode, checks: tuple[Callable[[Any], None], ...]) -> Decode:
     return decode
 
 
-def _one_of(options: tuple[str, ...]) -> Decode:
+def _one_of(options: tuple[Any, ...]) -> Decode:
     def decode(raw: Any) -> Any:
-        if not isinstance(raw, str) or raw not in options:
-            raise Invalid(f"{shown(raw)} is not known here", "one of " + ", ".join(o for o in options if o))
+        if type(raw) is not type(options[0]) or raw not in options:
+            raise Invalid(f"{shown(raw)} is not known here", "one of " + ", ".join(str(o) for o in options if o))
         return raw
 
     return decode
@@ -127,29 +60,19 @@ def _one_of(options: tuple[str, ...]) -> Decode:
 
 def _list_of(item: Decode) -> Decode:
     def decode(raw: Any) -> Any:
-        if type(raw) is not list:
-            raise _wrong(raw, "a list")
-        out = []
-        try:
-            for one in raw:
-                out.append(item(one))
-        except Invalid as error:
-            error.path = (len(out), *error.path)
-            raise
-        return tuple(out)
+        return tuple(_under(i, item, one) for i, one in enumerate(_list(raw)))
 
     return decode
 
 
-def _strings(raw: Any) -> dict[str, str]:
-    if type(raw) is not dict:
-        raise _wrong(raw, "a mapping")
-    if None in raw.values():
-        raw = {k: "" if v is None else v for k, v in raw.items()}
-    for key, text in raw.items():
-        if type(text) is not str:
-            raise _wrong(text, "text", (key,))
-    return raw
+def _mapping_of(kind: Any) -> Decode:
+    """Of text to `kind`; the API takes null for an empty one."""
+    item = decoder(kind)
+
+    def decode(raw: Any) -> Any:
+        return {k: kind() if one is None else _under(k, item, one) for k, one in _mapping(raw).items()}
+
+    return decode
 
 
 def _either(*options: Any) -> Decode:
@@ -171,29 +94,22 @@ def _object(cls: type) -> Decode:
     given = [f for f in fields(cls) if f.name not in ("raw", "origin")]
     members = [(f.name, f.name.rstrip("_"), decoder(hints[f.name])) for f in given]  # from_ holds the field "from"
     required = [f.name for f in given if f.default is MISSING and f.default_factory is MISSING]
-    check = getattr(cls, "check", None)
+    check: Check = getattr(cls, "check", lambda value: None)
 
     def decode(raw: Any) -> Any:
-        if type(raw) is not dict:
-            raise _wrong(raw, "a mapping")
-        known = {}
-        for name, written, member in members:
-            given = raw.get(written)
-            if given is not None:  # the API treats null as absent
-                try:
-                    known[name] = member(given)
-                except Invalid as error:
-                    error.path = (written, *error.path)
-                    raise
+        written = _mapping(raw).get  # the API treats null as absent
+        known = {name: _under(key, member, written(key)) for name, key, member in members if written(key) is not None}
         for name in required:
             if name not in known:
                 raise Invalid("is missing", "a value: it is required", (name.rstrip("_"),))
         result = cls(**known)
-        if check:
-            check(result)
+        check(result)
         return result
 
     return decode
+
+
+_list, _mapping = _plain(list), _plain(dict)
 
 
 @cache
@@ -208,6 +124,6 @@ def decoder(hint: Any) -> Decode:
         return _either(*(o for o in args if o is not NoneType))
     if origin is tuple:
         return _list_of(decoder(args[0]))
-    if hint == Strings:
-        return _strings
+    if origin is Mapping:
+        return _mapping_of(args[1])
     return _object(hint) if is_dataclass(hint) else _plain(hint)

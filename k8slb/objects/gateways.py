@@ -1,44 +1,17 @@
-"""The Gateway API (release 1.6, standard channel), checked as its CRDs are (apis/v1/*_types.go); and the autoscaler."""
+"""The Gateway API (release 1.6, standard channel), checked as its CRDs are (apis/v1/*_types.go)."""
 
 import re
-from collections.abc import Callable
 from dataclasses import field, fields
-from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from ..errors import shown
 from .base import Object, Value
-from .decode import Count, Host, Invalid, Label, Name, Path, Port, Strings, address_check, within
+from .checks import Invalid, Path, address_check, distinct, entries, matching, must, within
+from .fields import Host, Label, Name, Percent, Port, Strings
 from .services import Named
 from .workloads import LabelSelector
 
 GROUP, SERVED = "gateway.networking.k8s.io", "v1 v1beta1"
-
-
-def _most(limit: int, least: int = 0) -> Callable[[tuple], None]:
-    def check(items: tuple) -> None:
-        if not least <= len(items) <= limit:
-            raise Invalid(f"has {len(items)} entries", f"{least} to {limit}")
-
-    return check
-
-
-def _fits(pattern: str, expected: str) -> Callable[[object], None]:
-    def check(given: object) -> None:
-        if not re.fullmatch(pattern, str(given)):
-            raise Invalid(f"{shown(given)} is not allowed here", expected)
-
-    return check
-
-
-def _distinct(what: str, key: Callable[[Any], Any] = attrgetter("name")) -> Callable[[tuple], None]:
-    def check(items: tuple) -> None:
-        keys = [key(item) or i for i, item in enumerate(items)]
-        again = next((i for i, one in enumerate(keys) if one in keys[:i]), None)
-        if again is not None:
-            raise Invalid(f"has the {what} of another one", f"a {what} of its own", (again,))
-
-    return check
 
 
 def _goes_with_its_type(value: Any) -> None:
@@ -53,15 +26,15 @@ def _goes_with_its_type(value: Any) -> None:
             raise Invalid(problem, f"{name} with type {kind}, and only then", (name,))
 
 
-HeaderName = Annotated[str, _fits(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", "a header's name")]
-Text = Annotated[str, _fits(r"(?s).{1,4096}", "at most 4,096 characters")]
-Precise = Annotated[Host, _fits(r"[^*]*", "one host name, without *")]
-Duration = Annotated[str, _fits(r"(\d{1,5}(h|m|s|ms)){1,4}", "a duration such as 10s or 1m30s")]
+HeaderName = Annotated[str, matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", "a header's name")]
+Text = Annotated[str, matching(r"(?s).{1,4096}", "at most 4,096 characters")]
+Precise = Annotated[Host, matching(r"[^*]*", "one host name, without *")]
+Duration = Annotated[str, matching(r"(\d{1,5}(h|m|s|ms)){1,4}", "a duration such as 10s or 1m30s")]
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
 
 class GatewayClassSpec(Value):
-    controllerName: Annotated[str, _fits(r"[a-z0-9][-a-z0-9.]*/.+", "a domain and a path")]
+    controllerName: Annotated[str, matching(r"[a-z0-9][-a-z0-9.]*/.+", "a domain and a path")]
 
 
 class GatewayClass(Object, group=GROUP, versions=SERVED, namespaced=False):
@@ -86,7 +59,7 @@ class ObjectReference(Value):
 
 class ListenerTLS(Value):
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
-    certificateRefs: Annotated[tuple[ObjectReference, ...], _most(64)] = ()
+    certificateRefs: Annotated[tuple[ObjectReference, ...], entries(0, 64)] = ()
     options: Strings = field(default_factory=dict)
 
     def check(self) -> None:
@@ -101,7 +74,7 @@ class RouteNamespaces(Value):
 
 class AllowedRoutes(Value):
     namespaces: RouteNamespaces = RouteNamespaces()
-    kinds: Annotated[tuple[Referred, ...], _most(8)] = ()
+    kinds: Annotated[tuple[Referred, ...], entries(0, 8)] = ()
 
 
 class Listener(Value):
@@ -128,18 +101,18 @@ class GatewayAddress(Value):
 
     def check(self) -> None:
         if self.type == "IPAddress" and self.value:
-            address_check(self.value, path=("value",))
+            address_check(self.value, ("value",))
 
 
 class GatewaySpec(Value):
     gatewayClassName: Name
     listeners: Annotated[
         tuple[Listener, ...],
-        _most(64, 1),
-        _distinct("name"),
-        _distinct("port, protocol and hostname", attrgetter("port", "protocol", "hostname")),
+        entries(1, 64),
+        distinct("name"),
+        distinct("port", "protocol", "hostname"),
     ]
-    addresses: Annotated[tuple[GatewayAddress, ...], _most(16)] = ()
+    addresses: Annotated[tuple[GatewayAddress, ...], entries(0, 16)] = ()
 
 
 class GatewayStatus(Value):
@@ -166,13 +139,13 @@ class NamedMatch(Value):
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
-NamedMatches = Annotated[tuple[NamedMatch, ...], _most(16), _distinct("name")]
+NamedMatches = Annotated[tuple[NamedMatch, ...], entries(0, 16), distinct("name")]
 
 
 class HTTPHeaderFilter(Value):
     set: NamedMatches = ()
     add: NamedMatches = ()
-    remove: Annotated[tuple[str, ...], _most(16)] = ()
+    remove: Annotated[tuple[str, ...], entries(0, 16)] = ()
 
 
 class HTTPPathModifier(Value):
@@ -191,7 +164,7 @@ class URLRewrite(Value):
 class RequestRedirect(URLRewrite):
     scheme: Literal["http", "https", ""] = ""
     port: Port | None = None
-    statusCode: Annotated[int, _fits("30[12378]", "301, 302, 303, 307 or 308")] = 302
+    statusCode: Literal[301, 302, 303, 307, 308] = 302
 
 
 class BackendObject(ObjectReference):
@@ -207,7 +180,7 @@ class BackendObject(ObjectReference):
 
 class RequestMirror(Value):
     backendRef: BackendObject
-    percent: Annotated[int, within(0, 100)] | None = None
+    percent: Percent | None = None
     fraction: dict | None = None
 
 
@@ -224,13 +197,13 @@ class HTTPRouteFilter(Value):
     check = _goes_with_its_type
 
 
-def _compatible(filters: tuple[HTTPRouteFilter, ...]) -> None:
-    if {"RequestRedirect", "URLRewrite"} <= {f.type for f in filters}:
-        raise Invalid("has both RequestRedirect and URLRewrite", "one of them")
-
-
-_once = _distinct("type", lambda f: f.type not in ("RequestMirror", "ExtensionRef") and f.type)
-Filters = Annotated[tuple[HTTPRouteFilter, ...], _most(16), _once, _compatible]
+_compatible = must(
+    lambda filters: not {"RequestRedirect", "URLRewrite"} <= {f.type for f in filters},
+    "has both RequestRedirect and URLRewrite",
+    "one of them",
+)
+_once = distinct("type", key=lambda f: f.type not in ("RequestMirror", "ExtensionRef") and f.type)
+Filters = Annotated[tuple[HTTPRouteFilter, ...], entries(0, 16), _once, _compatible]
 
 
 class HTTPBackendRef(BackendObject):
@@ -240,7 +213,7 @@ class HTTPBackendRef(BackendObject):
 
 class HTTPPathMatch(Value):
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: Annotated[str, _fits(r"(?s).{1,1024}", "at most 1,024 characters")] = "/"
+    value: Annotated[str, matching(r"(?s).{1,1024}", "at most 1,024 characters")] = "/"
 
     def check(self) -> None:
         if self.type == "RegularExpression":
@@ -264,9 +237,9 @@ class HTTPRouteTimeouts(Value):
 
 
 class HTTPRouteRule(Named):
-    matches: Annotated[tuple[HTTPRouteMatch, ...], _most(64)] = (HTTPRouteMatch(),)
+    matches: Annotated[tuple[HTTPRouteMatch, ...], entries(0, 64)] = (HTTPRouteMatch(),)
     filters: Filters = ()
-    backendRefs: Annotated[tuple[HTTPBackendRef, ...], _most(16)] = ()
+    backendRefs: Annotated[tuple[HTTPBackendRef, ...], entries(0, 16)] = ()
     timeouts: HTTPRouteTimeouts = HTTPRouteTimeouts()
 
     def check(self) -> None:
@@ -283,13 +256,13 @@ class HTTPRouteRule(Named):
 
 
 class HTTPRouteSpec(Value):
-    parentRefs: Annotated[tuple[ParentReference, ...], _most(32), _distinct("parent and section", lambda p: p)] = ()
-    hostnames: Annotated[tuple[Host, ...], _most(16)] = ()
-    rules: Annotated[tuple[HTTPRouteRule, ...], _most(16, 1), _distinct("name")] = (HTTPRouteRule(),)
+    parentRefs: Annotated[
+        tuple[ParentReference, ...], entries(0, 32), distinct("parent", "section", key=lambda p: p)
+    ] = ()
+    hostnames: Annotated[tuple[Host, ...], entries(0, 16)] = ()
+    rules: Annotated[tuple[HTTPRouteRule, ...], entries(1, 16), distinct("name")] = (HTTPRouteRule(),)
 
-    def check(self) -> None:
-        if sum(len(r.matches) for r in self.rules) > 128:
-            raise Invalid("have over 128 matches", "at most 128 in all rules", ("rules",))
+    check = must(lambda s: sum(len(r.matches) for r in s.rules) <= 128, "have over 128 matches", "at most 128", "rules")
 
 
 class HTTPRoute(Object, group=GROUP, versions=SERVED):
@@ -297,8 +270,8 @@ class HTTPRoute(Object, group=GROUP, versions=SERVED):
 
 
 class ReferenceGrantSpec(Value):
-    from_: Annotated[tuple[Referred, ...], _most(16, 1)]
-    to: Annotated[tuple[Referred, ...], _most(16, 1)]
+    from_: Annotated[tuple[Referred, ...], entries(1, 16)]
+    to: Annotated[tuple[Referred, ...], entries(1, 16)]
 
 
 class ReferenceGrant(Object, group=GROUP, versions=SERVED):
@@ -312,18 +285,3 @@ class ReferenceGrant(Object, group=GROUP, versions=SERVED):
         return mine and any(
             (t.group, t.kind) == (ref.group, ref.kind) and t.name in ("", ref.name) for t in self.spec.to
         )
-
-
-class ScaleTarget(Value):
-    kind: str
-    name: str
-
-
-class AutoscalerSpec(Value):
-    scaleTargetRef: ScaleTarget
-    maxReplicas: Count
-    minReplicas: Count = 1
-
-
-class HorizontalPodAutoscaler(Object, group="autoscaling", versions="v2 v1"):
-    spec: AutoscalerSpec

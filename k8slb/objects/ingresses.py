@@ -4,7 +4,8 @@ from typing import Literal
 
 from ..errors import shown
 from .base import Object, Value
-from .decode import Host, Invalid, Label, Name, Port, PortName, Strings
+from .checks import Invalid
+from .fields import Host, Label, Name, Port, PortName, Strings
 from .services import LoadBalancedStatus
 
 

@@ -4,11 +4,12 @@ fields it does not."""
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field, is_dataclass
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import shown
 from .base import Object, Value
-from .decode import Count, Invalid, Name, Path, Port, Strings, decoder, within
+from .checks import Invalid, Path
+from .fields import Count, Name, Percent, Port, Strings
 from .workloads import LabelSelector
 
 NETWORKING, SERVED = "networking.istio.io", "v1 v1beta1 v1alpha3"
@@ -24,7 +25,6 @@ def seconds(duration: str) -> float:
 
 
 Duration = Annotated[str, seconds]
-Percent = Annotated[int, within(0, 100)]
 
 
 class PortNumber(Value):
@@ -64,19 +64,6 @@ class LoadBalancerSettings(Value):
     localityLbSetting: Locality = Locality()
 
 
-class ConnectionPoolSettings(Value):
-    """Those of tcp or http; 0 stands for Istio's default, 2^32-1."""
-
-    maxConnections: Count = 0
-    http1MaxPendingRequests: Count = 0
-    http2MaxRequests: Count = 0
-
-
-class ConnectionPool(Value):
-    tcp: ConnectionPoolSettings = ConnectionPoolSettings()
-    http: ConnectionPoolSettings = ConnectionPoolSettings()
-
-
 class OutlierDetection(Value):
     consecutive5xxErrors: Count = 5
     interval: Duration = "10s"
@@ -87,7 +74,6 @@ class OutlierDetection(Value):
 
 class TrafficPolicy(Value):
     loadBalancer: LoadBalancerSettings | None = None
-    connectionPool: ConnectionPool | None = None
     outlierDetection: OutlierDetection | None = None
 
 
@@ -117,11 +103,7 @@ class HTTPMatchRequest(Value):
     name: str = ""
     uri: StringMatch = StringMatch()
     method: StringMatch = StringMatch()
-    headers: dict = field(default_factory=dict)  # of a StringMatch each; an empty one asks for the header's presence
-
-    def check(self) -> None:
-        for wanted in self.headers.values():
-            decoder(StringMatch)(wanted)
+    headers: Mapping[str, StringMatch] = field(default_factory=dict)  # an empty one asks for the header's presence
 
 
 class Destination(Value):
@@ -168,11 +150,7 @@ class MutualTLS(Value):
 class PeerAuthenticationSpec(Value):
     selector: LabelSelector = LabelSelector()
     mtls: MutualTLS = MutualTLS()
-    portLevelMtls: dict = field(default_factory=dict)  # a MutualTLS by the pod's port
-
-    def check(self) -> None:
-        for wanted in self.portLevelMtls.values():
-            decoder(MutualTLS)(wanted)
+    portLevelMtls: Mapping[str, MutualTLS] = field(default_factory=dict)  # by the pod's port
 
 
 class PeerAuthentication(Object, group="security.istio.io", versions="v1 v1beta1"):
@@ -181,12 +159,11 @@ class PeerAuthentication(Object, group="security.istio.io", versions="v1 v1beta1
 
 def unread(raw: Any, hint: Any, path: Path = ()) -> Iterator[Path]:
     """The fields of a mapping that the type it was read as has no place for."""
-    for i, one in enumerate(raw if isinstance(raw, (list, tuple)) else ()):
-        yield from unread(one, get_args(hint)[0], (*path, i))
-    kind = next((k for k in (hint, *get_args(hint)) if is_dataclass(k)), None)
+    kind = next((k for k in (hint, *get_args(hint)) if is_dataclass(k)), None)  # of one, a list or a mapping of these
+    several = isinstance(raw, list) or get_origin(hint) is Mapping
     known = get_type_hints(kind) if kind else {}
-    for name, value in raw.items() if kind and isinstance(raw, Mapping) else ():
-        if name in known:
-            yield from unread(value, known[name], (*path, name))
+    for name, value in (enumerate(raw) if isinstance(raw, list) else raw.items()) if kind and raw else ():
+        if several or name in known:
+            yield from unread(value, kind if several else known[name], (*path, name))
         else:
             yield (*path, name)

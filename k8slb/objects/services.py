@@ -4,10 +4,9 @@ from dataclasses import field
 from operator import attrgetter
 from typing import Annotated, Literal
 
-from ..errors import shown
-from . import decode
 from .base import Object, Reference, Value
-from .decode import Address, Invalid, Label, OptionalPort, Policy, Port, PortName, Protocol, Strings, address_check
+from .checks import Invalid, address_check, distinct, is_address, must, within
+from .fields import CIDR, Address, CIDRs, Label, OptionalPort, Policy, Port, PortName, Protocol, SourceRange, Strings
 
 
 class ServicePort(Value):
@@ -24,18 +23,22 @@ class ServicePort(Value):
 
 
 class ClientIPConfig(Value):
-    timeoutSeconds: Annotated[int, decode.within(1, 86400)] = 10800
+    timeoutSeconds: Annotated[int, within(1, 86400)] = 10800
 
 
 class SessionAffinityConfig(Value):
     clientIP: ClientIPConfig = ClientIPConfig()
 
 
+_known = must(lambda ip: ip == "None" or is_address(ip), "{} is not an IP address", 'an IP address, "None" or nothing')
+ClusterIP = Annotated[str, _known]
+
+
 class ServiceSpec(Value):
-    ports: tuple[ServicePort, ...] = ()
+    ports: Annotated[tuple[ServicePort, ...], distinct("name"), distinct("port", "protocol")] = ()
     selector: Strings = field(default_factory=dict)
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
-    clusterIP: str = ""
+    clusterIP: ClusterIP = ""
     externalIPs: tuple[Address, ...] = ()
     externalName: str = ""
     internalTrafficPolicy: Policy = "Cluster"
@@ -43,7 +46,7 @@ class ServiceSpec(Value):
     trafficDistribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
     sessionAffinity: Literal["None", "ClientIP"] = "None"
     sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()
-    loadBalancerSourceRanges: tuple[decode.SourceRange, ...] = ()
+    loadBalancerSourceRanges: tuple[SourceRange, ...] = ()
     loadBalancerIP: Address = ""
     loadBalancerClass: str = ""
     allocateLoadBalancerNodePorts: bool = True
@@ -59,29 +62,20 @@ class ServiceSpec(Value):
         return self.type in ("NodePort", "LoadBalancer")
 
     def check(self) -> None:
-        if self.clusterIP and not self.headless:
-            address_check(self.clusterIP, 'an IP address, "None" or nothing', ("clusterIP",))
         if not self.ports and self.type != "ExternalName" and not self.headless:
             raise Invalid("is missing", "at least one port", ("ports",))
         if self.type == "ExternalName" and not self.externalName:
-            expected = "the DNS name that a Service of type ExternalName stands for"
-            raise Invalid("is missing", expected, ("externalName",))
+            raise Invalid("is missing", "the DNS name that the Service stands for", ("externalName",))
         if self.headless and self.external:
             raise Invalid(f'"None" does not go with type {self.type}', "an address or nothing", ("clusterIP",))
         if self.externalTrafficPolicy == "Local" and not (self.external or self.externalIPs):
-            problem = "may only be Local for type NodePort or LoadBalancer"
-            raise Invalid(problem, "Cluster or nothing", ("externalTrafficPolicy",))
-        seen: set[object] = set()
+            raise Invalid("may only be Local for type NodePort or LoadBalancer", "Cluster", ("externalTrafficPolicy",))
         for i, port in enumerate(self.ports):
-            at = ("ports", i)
             if len(self.ports) > 1 and not port.name:
-                raise Invalid("is missing", "a name for every port where there are several", (*at, "name"))
-            for what, mark in (("name", port.name), ("port", (port.port, port.protocol))):
-                if (what, mark) in seen and mark:
-                    raise Invalid(f"stands twice in this Service: {shown(str(mark))}", "each once", (*at, what))
-                seen.add((what, mark))
+                raise Invalid("is missing", "a name for every port where there are several", ("ports", i, "name"))
             if port.nodePort and not self.external:
-                raise Invalid(f"does not go with type {self.type}", "type NodePort or LoadBalancer", (*at, "nodePort"))
+                expected = "type NodePort or LoadBalancer"
+                raise Invalid(f"does not go with type {self.type}", expected, ("ports", i, "nodePort"))
 
 
 class LoadBalancerIngress(Value):
@@ -126,7 +120,7 @@ class EndpointHints(Value):
 
 
 class SliceEndpoint(Value):
-    addresses: tuple[str, ...]
+    addresses: Annotated[tuple[str, ...], must(bool, "is empty", "at least one address")]
     conditions: EndpointConditions = EndpointConditions()
     nodeName: str = ""
     zone: str = ""
@@ -150,15 +144,13 @@ class EndpointSlice(Object, group="discovery.k8s.io"):
         return self.metadata.labels.get("kubernetes.io/service-name", "")
 
     def check(self) -> None:
-        for i, endpoint in enumerate(self.endpoints):
-            if not endpoint.addresses:
-                raise Invalid("is empty", "at least one address", ("endpoints", i, "addresses"))
-            for j, address in enumerate(endpoint.addresses if self.addressType != "FQDN" else ()):
-                address_check(address, path=("endpoints", i, "addresses", j))
+        for i, endpoint in enumerate(self.endpoints if self.addressType != "FQDN" else ()):
+            for j, address in enumerate(endpoint.addresses):
+                address_check(address, ("endpoints", i, "addresses", j))
 
 
 class ServiceCIDRSpec(Value):
-    cidrs: tuple[decode.CIDR, ...] = ()
+    cidrs: tuple[CIDR, ...] = ()
 
 
 class ServiceCIDR(Object, group="networking.k8s.io", namespaced=False):
@@ -169,7 +161,7 @@ class ProxyMasquerade(Value):
     """What the sections iptables and nftables say; IPVS reads that of iptables."""
 
     masqueradeAll: bool = False
-    masqueradeBit: Annotated[int, decode.within(0, 31)] = 14
+    masqueradeBit: Annotated[int, within(0, 31)] = 14
     localhostNodePorts: bool = True  # of iptables only
 
 
@@ -179,7 +171,7 @@ class ProxyIPVS(Value):
 
 class KubeProxyConfiguration(Object, group="kubeproxy.config.k8s.io", versions="v1alpha1", namespaced=False):
     mode: Literal["", "iptables", "ipvs", "nftables"] = ""
-    clusterCIDR: decode.CIDRs = ""
+    clusterCIDR: CIDRs = ""
     detectLocalMode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
     iptables: ProxyMasquerade = ProxyMasquerade()
     ipvs: ProxyIPVS = ProxyIPVS()

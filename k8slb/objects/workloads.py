@@ -4,7 +4,8 @@ from dataclasses import field
 from typing import Literal
 
 from .base import Condition, Object, ObjectMeta, Value
-from .decode import CIDR, Address, Count, Invalid, Label, OptionalPort, Port, PortName, Protocol, Strings, address_check
+from .checks import Invalid, address_check
+from .fields import CIDR, Address, Count, Label, OptionalPort, Port, PortName, Protocol, Strings
 
 
 class NodeAddress(Value):

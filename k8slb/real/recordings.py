@@ -38,7 +38,8 @@ class Recording:
         total = sum(counts.values())
         square, freedom, p = chi_square_p(counts, shares)
         fits = f"p = {p:.2g} (chi-square {square:.2f}, {freedom} degrees of freedom)" if freedom else "one pod only"
-        sentence = f"{total:,} real connections, {self.about['versions'].partition(',')[0]}, beside the model: {fits}."
+        what = "requests" if "requests" in self.facts else "connections"
+        sentence = f"{total:,} real {what}, {self.about['versions'].partition(',')[0]}, beside the model: {fits}."
         rows = [(name, counts.get(name, 0), counts.get(name, 0) / total, share) for name, share in shares.items()]
         table = "\n".join(f"  {n:<20} {c:>7,} recorded {s:6.1%}  model {e:6.1%}" for n, c, s, e in rows)
         return shares_picture(rows, 2 * max(math.sqrt(e * (1 - e) / total) for *_, e in rows), sentence, table)

@@ -61,7 +61,7 @@ def served(cluster: k8slb.Cluster) -> tuple[str, str]:
         ("", OLD + "azure/application-gateway", [], "azure/application-gateway", "usually installed"),
         ("ingressClassName: own", "", [("own", "false", "example.com/none")], "example.com/none", "IngressClass own"),
         ("", "", [("own", "true", INGRESS_NGINX), ("b", "false", SPEC)], INGRESS_NGINX, "is the default class"),
-        ("", "", [("own", "true", INGRESS_NGINX), ("b", "true", SPEC)], "", "several classes are marked default"),
+        ("", "", [("own", "true", INGRESS_NGINX), ("b", "true", SPEC)], SPEC, "the newest of several"),
         ("", "", [("own", "false", INGRESS_NGINX)], "", "no class is marked default"),
         ("", "", [("own", "false", TRAEFIK), ("b", "false", INGRESS_NGINX)], TRAEFIK, "serves such Ingresses"),
         ("", "konghq.com/plugins: x", [], "ingress-controllers.konghq.com/kong", "its annotations are those of"),
@@ -138,3 +138,11 @@ def test_ports_hosts_and_certificates_under_the_specification():
     away = cluster.trace("http://any.example/any", headers={"Host": "any.example"}).to_dict()
     assert away["status"] == 503  # the host "" has no such Service port
     assert "no port 81" in str(cluster.trace("http://any.example/any"))
+
+
+def test_of_several_default_classes_the_newest_counts():
+    old, new = (CLASS % (name, "true", of) for name, of in (("a", SPEC), ("b", TRAEFIK)))
+    new = new.replace("annotations:", 'creationTimestamp: "2026-01-02T00:00:00Z", annotations:')
+    old = old.replace("annotations:", 'creationTimestamp: "2026-01-01T00:00:00Z", annotations:')
+    for text in (old + new, new + old):
+        assert served(k8slb.load(INGRESS % ("", "") + text))[0] == TRAEFIK

@@ -2,7 +2,11 @@
 
 import json
 
-CONTROLLERS = {"spec": "k8slb/spec", "ingress-nginx": "k8s.io/ingress-nginx", "traefik": "traefik.io/ingress-controller"}
+CONTROLLERS = {
+    "spec": "k8slb/spec",
+    "ingress-nginx": "k8s.io/ingress-nginx",
+    "traefik": "traefik.io/ingress-controller",
+}
 PREFIX = "nginx.ingress.kubernetes.io/"
 
 

@@ -87,6 +87,8 @@ def test_the_canary_of_a_rule():
     assert any("second canary" in w for w in two.trace("http://h.test/").warnings)
     assert portions(gone(cluster(MAIN, canary(always)))) == {"main": 1}  # without a pod there is no canary
     assert portions(gone(cluster(MAIN, canary(always)), "main")) == {"503": 1}  # nor does it stand in for the main
+    all_of_it = canary(twenty) | {"rules": [], "default": "canary"}
+    assert portions(cluster(MAIN | {"rules": [], "default": "main"}, all_of_it))["canary"] == Fraction(1, 5)
     # An upstream is a Service port, wherever it is used: another host with the same Service has the canary too.
     assert portions(
         cluster(MAIN | {"rules": [*MAIN["rules"], "else.test / Prefix main"]}, canary(always)), "http://else.test/"

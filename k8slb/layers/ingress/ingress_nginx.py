@@ -79,11 +79,12 @@ def configuration(view: Cluster, controller: Controller) -> Configuration:
     key = ("configuration", controller.name)
     if key not in view._memo:
         ingresses = [i for i in by_age(controller.ingresses) if not is_canary(i)]
-        named = grouped((h, i) for i in ingresses for h in {r.host for r in i.spec.rules}) | {"": ingresses}
+        named = grouped((h, i) for i in ingresses for h in {r.host for r in i.spec.rules})
         routes = {"": []} | routes_by_host(ingresses)
-        table = {host: _server(host, named[host], own) for host, own in routes.items()}
-        canaries = routes_by_host([i for i in by_age(controller.ingresses) if is_canary(i)])
-        beside = [(table.get(host), _of_route(route)) for host, own in canaries.items() for route in own]
+        table = {host: _server(host, named[host] if host else ingresses, own) for host, own in routes.items()}
+        canaries = [i for i in by_age(controller.ingresses) if is_canary(i)]
+        beside = [(table.get(host), _of_route(r)) for host, own in routes_by_host(canaries).items() for r in own]
+        beside += [(table[""], _default(i)) for i in canaries if i.spec.defaultBackend]
         every = chain(*(server.kept.values() for server in table.values()), (loc for _, loc in beside))
         upstreams = backends.upstreams(every)
         for server, loc in beside:  # goes with the same host and path
@@ -91,9 +92,8 @@ def configuration(view: Cluster, controller: Controller) -> Configuration:
             if main and name_of(main) and name_of(loc) not in ("", name_of(main)):
                 upstreams[name_of(main)].canaries.append(loc)
             elif server:
-                server.alone.append(
-                    Rejected(loc.path, "a canary, and no other Ingress has this path", loc.ingress, loc.at)
-                )
+                told = "a canary, and no other Ingress has this path"
+                server.alone.append(Rejected(loc.path, told, loc.ingress, loc.at))
         table |= {alias: table[host] for alias, host in _other_names(named, "server-alias") if alias not in table}
         www = {name: Server([], to=to) for name, to in _other_names(named, "from-to-www-redirect") if name not in table}
         view._memo[key] = Configuration(table | www, upstreams)
@@ -139,7 +139,11 @@ def _root(host: str, named: list[Ingress]) -> Location:
     owner = next((i for i in named if host or not i.spec.rules), None)
     if owner is None:
         return Location("Prefix", "/", None, (), None)
-    return _location("Prefix", "/", owner, ("spec", "defaultBackend"), owner.spec.defaultBackend, rewrites=bool(host))
+    return _default(owner, rewrites=bool(host))
+
+
+def _default(ingress: Ingress, rewrites: bool = False) -> Location:
+    return _location("Prefix", "/", ingress, ("spec", "defaultBackend"), ingress.spec.defaultBackend, rewrites)
 
 
 def _of_route(route: Route) -> Location:
@@ -233,10 +237,9 @@ def _find(server: Server, uri: str) -> tuple[Location | None, str, str]:
 def _not_taken(server: Server, found: Location | None, uri: str) -> Iterator[Rejected]:
     for loc in server.locations:
         if loc is not found and loc.backend:
-            if loc.kind == "~*":
-                matching, nearer = _hit("^" + loc.path, uri), "stands earlier (longer paths first)"
-            else:
-                matching, nearer = uri == loc.path if loc.kind else uri.startswith(loc.path), "is closer"
+            matching = uri == loc.path if loc.kind else uri.startswith(loc.path)
+            matching = _hit("^" + loc.path, uri) if loc.kind == "~*" else matching
+            nearer = "stands earlier (longer paths first)" if loc.kind == "~*" else "is closer"
             why = f"matches {uri} too, but {found} {nearer}" if matching else f"does not match {uri}"
             yield Rejected(str(loc), why, loc.ingress, loc.at)
     older = {(loc.ingress.key, loc.at): loc.ingress for loc in server.kept.values() if loc.ingress}
@@ -262,8 +265,7 @@ def _answered(view: Cluster, found: Location | None, encrypted: bool, request: R
     if not ingress.spec.rules:  # the catch-all server redirects nobody
         return None
     if moved := notes.redirect(ingress, request, uri):
-        status, to, name = moved
-        return Answered(status, f"{name} of {ingress}: redirect to {to}", to)
+        return moved
     wanted = encrypted and annotation(ingress, "ssl-redirect") != "false"
     wanted = wanted or annotation(ingress, "force-ssl-redirect") == "true"
     if request.scheme == "http" and wanted:

@@ -110,12 +110,13 @@ def _compiled(pattern: str, flags: int) -> tuple[bool, int, int, re.Pattern]:
     return bool(re.search(r"\)[*+{]", bare)), repeats, choices, compiled
 
 
-def redirect(ingress: Ingress, request: Request, path: str) -> tuple[int, str, str] | None:
-    """(status, where to, annotation) of temporal-redirect, else permanent-redirect."""
+def redirect(ingress: Ingress, request: Request, path: str) -> Answered | None:
+    """temporal-redirect, else permanent-redirect."""
     code = number(ingress, "permanent-redirect-code")
     for name, status in (("temporal-redirect", 302), ("permanent-redirect", code if 300 <= code <= 308 else 301)):
         if annotation(ingress, name).startswith("http"):
-            return status, filled(annotation(ingress, name), request, path=path), name
+            to = filled(annotation(ingress, name), request, path=path)
+            return Answered(status, f"{name} of {ingress}: redirect to {to}", to)
     return None
 
 

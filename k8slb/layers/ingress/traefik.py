@@ -12,6 +12,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha1
 from urllib.parse import quote, unquote
 
@@ -35,7 +36,7 @@ KNOWN = re.compile(
     r"|service\.(nativelb|nodeportlb|passhostheader|serversscheme|serverstransport|sticky(\..*)?)"
 )
 ENCODED = re.compile("(?:%(?!3A|2F|3F|23|5B|5D|40|21|24|26|27|28|29|2A|2B|2C|3B|3D|25)[0-9A-F]{2})+")
-port_of = Service.port_of
+port_of, quoted = Service.port_of, partial(json.dumps, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
             above = f"matches {path} too, but has the priority {r.priority}" if r in fitting else ""
             yield Rejected(r.rule, missing or above or f"does not match {path}", r.ingress, r.at)
 
-    alone = (i for i in by_age(controller.ingresses) if not i.spec.rules)
+    alone = () if best else (i for i in by_age(controller.ingresses) if not i.spec.rules)
     default = [Router(i, ("spec", "defaultBackend"), i.spec.defaultBackend) for i in alone]
     best = best or next((r for r in default if not _missing(view, controller, r)), None)
     if best is None:
@@ -113,6 +114,9 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
     unknown = sorted(k for k in settings(best.ingress) | settings(service) if not MODELLED.fullmatch(k))
     if unknown:
         warnings += (f"{best.ingress} or {service} has annotations that are not modelled: {', '.join(unknown)}",)
+    port = service.port_of(best.backend.service.port.wanted)
+    if port and (port.port == 443 or port.name.startswith("https")):
+        warnings += (f"Traefik speaks TLS to port {port.port} of {service}: taken that its pods do too",)
     if names := foreign(best.ingress, TRAEFIK):
         warnings += (f"{best.ingress} has annotations that mean nothing to Traefik: {names}",)
     why = f"rule {best.rule}, priority {best.priority}"
@@ -153,10 +157,6 @@ def _router(host: str, route: Route, strict: bool) -> Router | None:
         schemes -= {"http"}
     number = int(priority) or len(rule.encode())
     return Router(route.ingress, route.at, route.path.backend, rule, exact, prefix or "/" * (not path), number, schemes)
-
-
-def quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _missing(view: Cluster, controller: Controller, router: Router) -> str:

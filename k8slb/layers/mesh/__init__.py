@@ -63,7 +63,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         return _request(view, caller, flow, to, f"{called} takes requests to {service} one by one", common)
     made = _dialled(view, caller, flow, to, f"{called} takes connections to {service}", common)
     closed = {"action": "reject", "status": None} if made.action == "respond" else {}
-    return replace(made, grain="connection", on_failure=None, limits=(), **closed)
+    return replace(made, grain="connection", on_failure=None, **closed)
 
 
 def _waypoint(view: Cluster, service: Service, caller: Member) -> tuple[Member, tuple[str, ...]]:
@@ -162,7 +162,7 @@ def _certified(view: Cluster, caller: Member, made: Decision, to: Backend, traff
     own = {"place": Place("pod", f"{caller.namespace}/{caller.account}")} if caller.mesh == "waypoint" else {}
     state = ("mesh", own.get("place", made.place), *made.state[2:], to.subset)
     own |= {"rejected": (*made.rejected, *others)} if others else {}
-    return replace(made, candidates=tuple(ways), why=f"{made.why}; {sent}", state=state, limits=traffic.limits, **own)
+    return replace(made, candidates=tuple(ways), why=f"{made.why}; {sent}", state=state, **own)
 
 
 def refused(view: Cluster, flow: Flow, place: Place) -> Decision | None:

@@ -12,12 +12,11 @@ from urllib.parse import parse_qsl
 
 from ... import routes
 from ...cluster import Cluster
-from ...decision import Ejects, Limit, Memory, OnFailure
+from ...decision import Ejects, Memory, OnFailure
 from ...endpoints import of_port
 from ...errors import NotModelled
-from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService, decoder
+from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService
 from ...objects.meshes import (
-    ConnectionPool,
     ConsistentHash,
     HTTPMatchRequest,
     HTTPRetry,
@@ -55,11 +54,10 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it admits."""
+    """How a proxy picks among a backend's pods, and the labels of the backend's subset."""
 
     policy: Policy
     subset: Mapping[str, str] | None = None
-    limits: tuple[Limit, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -127,7 +125,7 @@ def _retried(retry: HTTPRetry | None) -> OnFailure:
 
 def _matches(match: HTTPMatchRequest, request: Request) -> bool:
     pairs = [(match.uri, request.path.partition("?")[0]), (match.method, request.method)]
-    pairs += [(decoder(StringMatch)(wanted), request.header(name)) for name, wanted in match.headers.items()]
+    pairs += [(wanted, request.header(name)) for name, wanted in match.headers.items()]
     return all(_holds(wanted, given) for wanted, given in pairs)
 
 
@@ -144,9 +142,8 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
     rules = _rules(view, namespace, to.service)
     subset = next((s for r in rules for s in r.spec.subsets if s.name == to.subset), None)
     policies = [one.trafficPolicy for one in (subset, *(r.spec for r in rules[:1])) if one]
-    balancer, pool, outlier = (
-        next((v for p in policies if (v := getattr(p, name))), None)
-        for name in ("loadBalancer", "connectionPool", "outlierDetection")
+    balancer, outlier = (
+        next((v for p in policies if (v := getattr(p, name))), None) for name in ("loadBalancer", "outlierDetection")
     )
     balancer = balancer or LoadBalancerSettings()
     if balancer.simple == "PASSTHROUGH":
@@ -164,7 +161,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
         if len(zones) > 1 and balancer.localityLbSetting.enabled:
             told = "with outlierDetection Istio keeps to the caller's zone while pods are healthy there: not modelled"
             warnings += (f"{told}; localityLbSetting.enabled: false turns it off",)
-    return Traffic(policy, subset and subset.labels, _limits(pool, to) if pool else (), warnings)
+    return Traffic(policy, subset and subset.labels, warnings)
 
 
 def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
@@ -196,12 +193,3 @@ def _hashing(policy: Policy, by: ConsistentHash, flow: Flow) -> Policy:
     table = "maglev" if by.maglev else "ring-hash"
     own = {"balancer": f"envoy-{table}", "key_text": text or "", "remembers": remembers}
     return replace(policy, how=f"picks by {table} of {what}", **own)
-
-
-def _limits(pool: ConnectionPool, to: Backend) -> tuple[Limit, ...]:
-    """Requests under way at once. HTTP/1.1 has one to a connection, and so many more may wait (which takes no time)."""
-    most, name = pool.http.http2MaxRequests, "http2MaxRequests"
-    if not (to.port.appProtocol or to.port.name).lower().startswith(("grpc", "http2")):
-        open_, waiting = pool.tcp.maxConnections, pool.http.http1MaxPendingRequests
-        most, name = (open_ + waiting) * bool(open_ and waiting), "maxConnections + http1MaxPendingRequests"
-    return (Limit("connections", to.name, most, name=name),) if most else ()

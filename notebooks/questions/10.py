@@ -1,0 +1,167 @@
+"""What happens after the match? The functions that judge are the solutions; the canary is judged by the model."""
+
+from functools import cache
+from math import ceil, log
+from typing import Any
+
+from k8slb.cluster import Cluster
+from k8slb.course.questions import Exercise, Option, Prediction, Seen, Unfit, function
+from k8slb.front import load
+
+PREDICTION = Prediction(
+    "order-service has 3 pods, `sessionAffinity: ClientIP` (kube-proxy keeps an address at its pod) and random picks. "
+    "ingress-nginx has one replica. 100 users send 1,000 requests through the Ingress. What do the pods get?",
+    (
+        Option(
+            "1,000, 0 and 0",
+            "the controller sends to the ClusterIP",
+            "Then kube-proxy would keep the one address it sees, the controller's, at one pod. By default it is not asked.",
+        ),
+        Option(
+            "uneven, such as 380, 330 and 290: each user keeps a pod",
+            "sessionAffinity holds for users behind an Ingress",
+            "The Service's affinity is a rule of kube-proxy, and these requests pass no rule of that Service.",
+        ),
+        Option(
+            "uneven, such as 341, 337 and 322: each request falls at random",
+            "kube-proxy picks after the controller",
+            "kube-proxy picks the controller's replica; the controller itself picks the pod, in turn.",
+        ),
+        Option("334, 333 and 333"),
+    ),
+    "ingress-nginx reads the EndpointSlices and dials the pods in turn, past the ClusterIP and its affinity.",
+)
+
+# Without annotations: these are the cells that a learner would write.
+
+
+def none_of(weight, requests):
+    return (1 - weight / 100) ** requests
+
+
+def needed(weight, sure):
+    requests = 1
+    while 1 - (1 - weight / 100) ** requests < sure:
+        requests += 1
+    return requests
+
+
+def admitted(limit, replicas, seconds):
+    return replicas * (5 * limit + 1 + limit * seconds)
+
+
+QUOTA = '"10% is one in ten": each request is a throw of its own, and nobody keeps count.'
+ADDED = '"Chances add up": ten times 10% is not certain; all of them must miss, which multiplies.'
+SHOWS = '"The chance that it shows": asked is the other one, that it does not.'
+ONE_IN = '"After 1/weight requests it has shown": that many are only what it takes on average.'
+SHARE = '"95% of one in ten": the chances to miss multiply, they do not add up.'
+LESS = '"Nearly is enough": the last request before that is still below.'
+SHARED = '"The limit is one for all": replicas tell each other nothing, each counts for itself.'
+NO_BURST = '"A limit of 10 a second admits 10": with a burst of 5 seconds\' worth, and one, at once.'
+ONE_BURST = '"The burst is one for all": each replica has its own bucket.'
+
+NEXT = """
+kind: Deployment
+metadata: {name: payment-next}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: payment-next}}
+  template:
+    metadata: {labels: {app: payment-next}}
+    spec: {containers: [{name: payment, image: traefik/whoami:v1.11, args: ["--port=8082"]}]}
+---
+kind: Service
+metadata: {name: payment-next}
+spec: {selector: {app: payment-next}, ports: [{port: 80, targetPort: 8082}]}
+"""
+CANARY = """
+kind: Ingress
+metadata:
+  name: payment-canary
+  annotations:
+    nginx.ingress.kubernetes.io/canary: "true"
+    nginx.ingress.kubernetes.io/canary-weight: "5"
+    nginx.ingress.kubernetes.io/canary-by-header: X-Canary
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: myshop.example.com
+    http:
+      paths:
+      - {path: /payments, pathType: Prefix, backend: {service: {name: payment-next, port: {number: 80}}}}
+"""
+MAIN = '"One Ingress can be both": canary makes the whole Ingress a canary, and without a main one it serves nothing.'
+WEIGHT = '"A weight makes a canary": without canary: "true" it is a second rule for a path that an older one keeps.'
+TWIN = '"A canary has rules of its own": it goes with the Ingress of the same host and path.'
+HEADER = '"Any header is looked at": canary-by-header names the one.'
+PERCENT = '"Without a weight all else is even": canary-weight is 0 where it is missing.'
+WRONG = {
+    MAIN: CANARY.replace("payment-canary", "app-ingress"),
+    WEIGHT: CANARY.replace('nginx.ingress.kubernetes.io/canary: "true"', 'nginx.ingress.kubernetes.io/canary: "false"'),
+    TWIN: CANARY.replace("path: /payments,", "path: /,"),
+    HEADER: CANARY.replace("    nginx.ingress.kubernetes.io/canary-by-header: X-Canary\n", ""),
+    PERCENT: CANARY.replace('    nginx.ingress.kubernetes.io/canary-weight: "5"\n', ""),
+}
+
+
+@cache
+def _payments() -> Cluster:
+    return load("shop").apply(NEXT)
+
+
+def _split(answer: Any) -> Seen:
+    if not isinstance(answer, str):
+        raise Unfit("YAML as text", answer)
+    cluster, url = _payments().apply(answer), "https://myshop.example.com/payments"
+    new = {pod.status.podIP for pod in cluster.pods if pod.name.startswith("payment-next")}
+
+    def share(**headers: str) -> str:
+        shares = cluster.shares(url, headers=headers or None)
+        return f"{sum(float(shares[pod]) for pod in shares if pod.partition(':')[0] in new):.1%}"
+
+    marked = [o for o in cluster.objects if o.kind == "Ingress" and _annotation(o, "canary") == "true"]
+    return {
+        "what answers /payments": str(cluster.trace(url).status),
+        "the Ingresses that are canaries": str(len(marked)),
+        "payment-next's share": share(),
+        "payment-next's share with X-Canary: always": share(**{"X-Canary": "always"}),
+    }
+
+
+def _annotation(one: Any, name: str) -> str:
+    return one.metadata.annotations.get(f"nginx.ingress.kubernetes.io/{name}", "")
+
+
+EXERCISES = (
+    function(
+        "10.1",
+        none_of,
+        [(10, 20), (20, 5), (10, 5), (1, 100)],
+        {
+            QUOTA: lambda w, n: 0 if w * n >= 100 else 1,
+            ADDED: lambda w, n: max(0, 1 - w * n / 100),
+            SHOWS: lambda w, n: 1 - (1 - w / 100) ** n,
+        },
+    ),
+    function(
+        "10.2",
+        needed,
+        [(10, 0.95), (1, 0.95), (50, 0.99), (5, 0.9)],
+        {
+            ONE_IN: lambda w, s: ceil(100 / w),
+            SHARE: lambda w, s: s * 100 / w,
+            LESS: lambda w, s: int(log(1 - s) / log(1 - w / 100)),
+        },
+    ),
+    function(
+        "10.3",
+        admitted,
+        [(10, 2, 60), (2, 3, 10), (10, 1, 0), (1, 10, 30)],
+        {
+            SHARED: lambda r, n, t: 5 * r + 1 + r * t,
+            NO_BURST: lambda r, n, t: r * n * t,
+            ONE_BURST: lambda r, n, t: 5 * r + 1 + r * n * t,
+        },
+    ),
+    Exercise("10.4", f'canary_of_payments = """{CANARY}"""', _split, WRONG, str, expected=lambda: _split(CANARY)),
+)

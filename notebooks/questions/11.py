@@ -1,0 +1,193 @@
+"""What comes after Ingress? Judged by the model: what it answers for the learner's weights, URLs and YAML."""
+
+from functools import cache
+from typing import Any
+
+from k8slb.cluster import Cluster
+from k8slb.course.questions import Exercise, Option, Prediction, Seen, Unfit, calls, function
+from k8slb.front import load
+from k8slb.objects import Ingress, IngressClass
+
+PREDICTION = Prediction(
+    "The same hosts and paths, by Ingress and by HTTPRoute: (1) https://myshop.example.com/orders/7, "
+    "(2) https://myshop.example.com/orders-old, (3) http://a.eu.example.com/orders, "
+    "(4) http://myshop.example.com/orders. Which of them get another answer?",
+    (
+        Option(
+            "none",
+            "Gateway API is Ingress renamed",
+            "The same * means another thing there, and what the controller did by itself is not in the rules.",
+        ),
+        Option(
+            "2",
+            "a PathPrefix is the beginning of a text",
+            "It compares whole parts between slashes, as Prefix does.",
+        ),
+        Option("3 and 4"),
+        Option(
+            "4",
+            "the rules stay what they are, only annotations are lost",
+            "That is the redirect; but a rule that reads the same can mean another thing, too.",
+        ),
+    ),
+    "A Gateway's * stands for one label or more, and the redirect to https was ingress-nginx's, not a rule's.",
+)
+
+HOST = "https://myshop.example.com"
+WEIGHTS = [([8, 1], [1]), ([90, 10], [1]), ([3, 2, 1], [0, 2]), ([4, 4], []), ([5, 3, 0], [2])]
+
+DOOR = """
+kind: Gateway
+metadata: {name: front-door}
+spec:
+  gatewayClassName: plain
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: shop-tls}]}}
+"""
+ROUTE = """---
+kind: HTTPRoute
+metadata: {name: NAME}
+spec:
+  parentRefs: [{name: front-door}]
+  hostnames: [HOST]
+  rules:
+"""
+RULE = "  - {matches: [{path: {type: KIND, value: PATH}}], backendRefs: [{name: NAME-service, port: 80}]}\n"
+TO_HTTPS = "  - filters: [{type: RequestRedirect, requestRedirect: {scheme: https, statusCode: 308}}]\n"
+
+
+def _route(name: str, host: str, *rules: str) -> str:
+    return ROUTE.replace("NAME", name).replace("HOST", host) + "".join(rules)
+
+
+def _rule(path: str, service: str, kind: str = "PathPrefix") -> str:
+    return RULE.replace("KIND", kind).replace("PATH", path).replace("NAME", service)
+
+
+def _on(text: str, listener: str) -> str:
+    return text.replace("{name: front-door}]", f"{{name: front-door, sectionName: {listener}}}]")
+
+
+ORDERS, PAYMENTS = _rule("/orders", "order"), _rule("/payments", "payment")
+COPIED = (
+    DOOR
+    + _route("shop", "myshop.example.com", ORDERS, _rule("/orders/pay", "payment", "Exact"))
+    + _route("regions", '"*.example.com"', _rule("/orders", "payment"))
+)
+TABLE = {
+    f"{HOST}/orders/7": "order-service",
+    f"{HOST}/orders/pay": "payment-service",
+    f"{HOST}/orders/payback": "order-service",
+    f"{HOST}/ORDERS/7": "404",
+    f"{HOST}/orders-old": "404",
+    "http://myshop.example.com/orders": "order-service",
+    "http://eu.example.com/orders": "payment-service",
+    "http://a.eu.example.com/orders": "payment-service",
+}
+BELOW, CAPITALS, OLD = f"{HOST}/orders/payback", f"{HOST}/ORDERS/7", f"{HOST}/orders-old"
+PLAIN, DEEP = "http://myshop.example.com/orders", "http://a.eu.example.com/orders"
+REGEX = {BELOW: "payment-service", CAPITALS: "order-service", OLD: "order-service"}
+MISREAD = {
+    '"Gateway API is Ingress renamed": an annotation does not come along, and * means more.': {
+        **REGEX,
+        PLAIN: "308",
+        DEEP: "404",
+    },
+    '"use-regex comes along": it is ingress-nginx\'s; Exact and PathPrefix mean what they say.': REGEX,
+    '"Exact takes what is below": only that path itself.': {BELOW: "payment-service"},
+    '"Paths know no capital letters": hosts do not, paths do.': {CAPITALS: "order-service"},
+    '"PathPrefix compares letters": it compares whole parts between slashes.': {OLD: "order-service"},
+    '"A certificate redirects": a redirect has to be written, as a filter of a rule.': {PLAIN: "308"},
+    '"* is one label": in an Ingress; in a Gateway it is one or more.': {DEEP: "404"},
+}
+
+SERVED = _on(_route("shop", "myshop.example.com", ORDERS, PAYMENTS), "https")
+SENT_ON = _on(_route("to-https", "myshop.example.com", TO_HTTPS), "http")
+TRANSLATED = DOOR + SERVED + SENT_ON
+ASKED = [HOST + path for path in ("/orders", "/orders/7", "/payments/process/101", "/orders-old", "/")]
+ASKED += ["http://myshop.example.com/orders/7?page=2", "http://myshop.example.com/"]
+UNTRANSLATED = {
+    '"https comes with the certificate": who asks by http is redirected only if a rule says so.': DOOR + SERVED,
+    '"A redirect is for http by itself": without a sectionName the route is on both listeners.': (
+        DOOR + SERVED + _route("to-https", "myshop.example.com", TO_HTTPS)
+    ),
+    '"302 is 308": without a statusCode the redirect is 302.': TRANSLATED.replace(", statusCode: 308", ""),
+    '"A route belongs to every Gateway": it is attached to those that parentRefs names.': (
+        DOOR + (SERVED + SENT_ON).replace("name: front-door", "name: front")
+    ),
+    '"Exact is Prefix": it takes that path alone, and nothing below it.': TRANSLATED.replace("PathPrefix", "Exact"),
+    '"Services are asked at the port of the pod": backendRefs name the Service\'s port.': (
+        TRANSLATED.replace("order-service, port: 80", "order-service, port: 8081")
+    ),
+}
+
+_shop = cache(lambda: load("shop"))
+
+
+@cache
+def _bare() -> Cluster:
+    """The shop without its Ingress."""
+    return _shop().with_objects(o for o in _shop().objects if not isinstance(o, (Ingress, IngressClass)))
+
+
+def answered_500(weights, missing):
+    return sum(weights[i] for i in missing) / sum(weights)
+
+
+def _answered(weights: list[int], missing: list[int]) -> float:
+    refs = ", ".join(
+        f"{{name: {'gone' if i in missing else 'order-service'}, port: 80, weight: {weight}}}"
+        for i, weight in enumerate(weights)
+    )
+    rule = f"  - {{matches: [{{path: {{value: /orders}}}}], backendRefs: [{refs}]}}\n"
+    spread = _bare().apply(DOOR + _route("shop", "myshop.example.com", rule)).shares(f"{HOST}/orders")
+    return float(spread.answered.get("500", 0))
+
+
+def _answer(cluster: Cluster, url: str, whole: bool = True) -> str:
+    seen = cluster.trace(url).to_dict()
+    if seen["status"] == 200:
+        return seen["backend"]["service"]
+    return f"{seen['status'] or 'none'}" + (f" to {seen['location']}" if whole and seen["location"] else "")
+
+
+def _asked(cluster: Cluster) -> Seen:
+    return {f"the answer to {url}": _answer(cluster, url) for url in ASKED}
+
+
+def _after(answer: Any) -> Seen:
+    if not isinstance(answer, str):
+        raise Unfit("YAML as text", answer)
+    return _asked(_bare().apply(answer))
+
+
+def _rows(answer: Any) -> Seen:
+    if not isinstance(answer, dict):
+        raise Unfit("a dict from URL to answer", answer)
+    return {str(url): str(given) if given in (308, 404) else given for url, given in answer.items()}
+
+
+EXERCISES = (
+    function(
+        "11.1",
+        answered_500,
+        WEIGHTS,
+        {
+            '"The others take its share": a backend that cannot be used keeps its own.': lambda weights, missing: 0,
+            '"One bad backend spoils the rule": only its own share gets 500.': lambda w, missing: min(len(missing), 1),
+            '"Weights are percent": they are parts of their sum.': lambda w, m: sum(w[i] for i in m) / 100,
+            '"All backends get the same": each gets its weight\'s part.': lambda w, m: len(m) / len(w),
+        },
+        expected=lambda: calls("answered_500", WEIGHTS)(_answered),
+    ),
+    Exercise(
+        "11.2",
+        "answers = {\n" + "".join(f'    "{url}": "{given}",\n' for url, given in TABLE.items()) + "}",
+        _rows,
+        {why: TABLE | answers for why, answers in MISREAD.items()},
+        kind=str,
+        expected=lambda: {url: _answer(_bare().apply(COPIED), url, whole=False) for url in TABLE},
+    ),
+    Exercise("11.3", f'translated = """{TRANSLATED}"""', _after, UNTRANSLATED, str, expected=lambda: _asked(_shop())),
+)
