@@ -4,7 +4,7 @@ An edit gives a new cluster. What is derived is worked out once, when first aske
 a decision costs the same among 10 Services as among 10,000.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
@@ -55,6 +55,24 @@ class Cluster:
     services = property(attrgetter("running.services"))
     mode = property(lambda self: self.proxy_config.mode or "iptables")
     scheduler = property(lambda self: self.proxy_config.ipvs.scheduler or "rr")
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` gives, worked out once for this cluster."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+    @cached_property
+    def _kinds(self) -> dict[type | str, list[k8s.Object]]:
+        return grouped((kind, o) for o in self.objects for kind in (type(o), o.kind))
+
+    def of(self, *kinds: type | str) -> list[Any]:
+        """The input's objects of these types, or of the kinds that no type reads."""
+        return [o for kind in kinds for o in self._kinds.get(kind, ())]
+
+    @cached_property
+    def namespaces(self) -> dict[str, k8s.ObjectMeta]:
+        return {o.name: o.metadata for o in self.of(k8s.Namespace)}
 
     @cached_property
     def running(self) -> Running:
@@ -119,7 +137,7 @@ class Cluster:
 
     @cached_property
     def _slices(self) -> dict[tuple[str, str], list[k8s.EndpointSlice]]:
-        found = grouped(((o.namespace, o.service), o) for o in self.objects if isinstance(o, k8s.EndpointSlice))
+        found = grouped(((o.namespace, o.service), o) for o in self.of(k8s.EndpointSlice))
         return {key: [s for s in slices if s.addressType == "IPv4"] for key, slices in found.items()}
 
     def slices(self, service: k8s.Service) -> list[k8s.EndpointSlice]:
@@ -162,16 +180,16 @@ class Cluster:
 
     @cached_property
     def proxy_config(self) -> k8s.KubeProxyConfiguration:
-        given = (o for o in self.objects if isinstance(o, k8s.KubeProxyConfiguration))
-        return next(given, k8s.KubeProxyConfiguration(kind="KubeProxyConfiguration"))
+        given = self.of(k8s.KubeProxyConfiguration)
+        return given[0] if given else k8s.KubeProxyConfiguration(kind="KubeProxyConfiguration")
 
     @cached_property
     def classes(self) -> dict[str, k8s.IngressClass]:
-        return {o.name: o for o in self.objects if isinstance(o, k8s.IngressClass)}
+        return {o.name: o for o in self.of(k8s.IngressClass)}
 
     @cached_property
     def served(self) -> dict[tuple[str, str, str], Served]:
-        return {o.key: serves(o, self.classes) for o in self.objects if isinstance(o, k8s.Ingress)}
+        return {o.key: serves(o, self.classes) for o in self.of(k8s.Ingress)}
 
     @cached_property
     def controllers(self) -> dict[str, Controller]:
@@ -182,7 +200,7 @@ class Cluster:
     def _controller(self, name: str) -> Controller:
         called = class_names(name, self.objects)
         pods = [p for p in self.pods if runs(name, called, p)]
-        mine = [o for o in self.objects if isinstance(o, k8s.Ingress) and self.served[o.key].controller == name]
+        mine = [o for o in self.of(k8s.Ingress) if self.served[o.key].controller == name]
         return Controller(name, tuple(pods), self._front_of(pods), tuple(mine))
 
     def _front_of(self, pods: list[k8s.Pod], ports: Iterable[int] = (80, 443)) -> k8s.Service | None:
@@ -198,9 +216,9 @@ class Cluster:
     @cached_property
     def gateways(self) -> dict[tuple[str, str], Controller]:
         """Every Gateway by namespace and name, with the pods that are its replicas and the Service in front of them."""
-        classes = {o.name: o for o in self.objects if isinstance(o, k8s.GatewayClass)}
+        classes = {o.name: o for o in self.of(k8s.GatewayClass)}
         found = {}
-        for one in (o for o in self.objects if isinstance(o, k8s.Gateway)):
+        for one in self.of(k8s.Gateway):
             pods = self.selected(one.namespace, {derive.GATEWAY_LABEL: one.name})
             front = self._front_of(pods, {x.port for x in one.spec.listeners})
             found[one.namespace, one.name] = Controller(
@@ -211,13 +229,12 @@ class Cluster:
     @cached_property
     def routes_of(self) -> dict[tuple[str, str, str], list[tuple[k8s.HTTPRoute, k8s.ParentReference]]]:
         """The HTTPRoutes by (kind, namespace, name) of what they name as a parent: a Gateway, or a Service (mesh)."""
-        routes = (o for o in self.objects if isinstance(o, k8s.HTTPRoute))
-        named = ((r, p) for r in routes for p in r.spec.parentRefs if p.group == PARENTS.get(p.kind))
+        named = ((r, p) for r in self.of(k8s.HTTPRoute) for p in r.spec.parentRefs if p.group == PARENTS.get(p.kind))
         return grouped(((p.kind, p.namespace or r.namespace, p.name), (r, p)) for r, p in named)
 
     @cached_property
     def grants(self) -> dict[str, list[k8s.ReferenceGrant]]:
-        return grouped((o.namespace, o) for o in self.objects if isinstance(o, k8s.ReferenceGrant))
+        return grouped((o.namespace, o) for o in self.of(k8s.ReferenceGrant))
 
     @cached_property
     def replica_at(self) -> dict[str, Controller]:
@@ -228,8 +245,7 @@ class Cluster:
     @cached_property
     def hosts(self) -> dict[str, list[k8s.Ingress]]:
         """The Ingresses by the hosts they name ("" for a rule without a host)."""
-        ingresses = (o for o in self.objects if isinstance(o, k8s.Ingress))
-        return grouped((host, i) for i in ingresses for host in dict.fromkeys(r.host for r in i.spec.rules))
+        return grouped((host, i) for i in self.of(k8s.Ingress) for host in dict.fromkeys(r.host for r in i.spec.rules))
 
     @cached_property
     def policies(self) -> dict[str, list[str]]:
@@ -250,4 +266,4 @@ class Cluster:
 
     @cached_property
     def secrets(self) -> dict[tuple[str, str], k8s.Secret]:
-        return {(o.namespace, o.name): o for o in self.objects if isinstance(o, k8s.Secret)}
+        return {(o.namespace, o.name): o for o in self.of(k8s.Secret)}

@@ -5,8 +5,9 @@ Class names and controller names are the projects' own (IngressClass examples of
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import InputError, NotModelled, shown
 from .manifests import DATA
@@ -142,22 +143,26 @@ def named(name: object) -> str:
     return found
 
 
-def controller_objects(controller: str, class_name: str) -> list[dict]:
-    """What is assumed of a controller whose pods are not in the input: one replica behind a LoadBalancer Service."""
-    installed = KNOWN[controller].installed if controller in KNOWN else ""
-    namespace, name = (installed or f"ingress/{class_name or 'ingress'}-controller").split("/")
-    meta = {"name": name, "namespace": namespace}
-    labels = {CONTROLLER_LABEL: class_name or controller.replace("/", ".")}
-    ports = (("http", 80), ("https", 443))
-    container = {"name": "controller", "ports": [{"name": n, "containerPort": p} for n, p in ports]}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+def replica(meta: Mapping, labels: Mapping, ports: Iterable[tuple[str, int, str]], **front: Any) -> list[dict]:
+    """What is assumed where the input has no pods: one, with these labels and (name, number, protocol) of its ports,
+    behind a Service of type LoadBalancer, which has the fields `front` as well."""
+    inside = [{"name": name, "containerPort": number, "protocol": protocol} for name, number, protocol in ports]
+    outside = [{"name": name, "port": number, "protocol": protocol} for name, number, protocol in ports]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "controller", "ports": inside}]}}
     pods = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
-    front = {"type": "LoadBalancer", "selector": labels}
-    front["ports"] = [{"name": n, "port": p, "targetPort": n} for n, p in ports]
+    service = {"type": "LoadBalancer", "selector": labels, "ports": outside}
     return [
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": pods},
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": front},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service, **front},
     ]
+
+
+def replica_of(controller: str, class_name: str) -> list[dict]:
+    """That of a controller, where its chart installs it."""
+    installed = KNOWN[controller].installed if controller in KNOWN else ""
+    namespace, name = (installed or f"ingress/{class_name or 'ingress'}-controller").split("/")
+    labels = {CONTROLLER_LABEL: class_name or controller.replace("/", ".")}
+    return replica({"name": name, "namespace": namespace}, labels, (("http", 80, "TCP"), ("https", 443, "TCP")))
 
 
 def class_names(controller: str, objects: Iterable[Object]) -> list[str]:

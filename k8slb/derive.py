@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from . import objects as k8s
-from .controllers import MODELLED, SPEC, Served, class_names, controller_objects, runs, serves
+from .controllers import MODELLED, SPEC, Served, class_names, replica, replica_of, runs, serves
 from .errors import InputError
 from .loadbalancers import kind_of
 from .manifests import DATA
@@ -79,14 +79,18 @@ def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> lis
         names = class_names(controller, objects)
         if any(runs(controller, names, o) for o in objects if isinstance(o, (k8s.Pod, k8s.Workload))):
             continue
-        for raw in controller_objects(controller, names[0] if names else ""):
-            added.append(k8s.decoder(k8s.Workload if raw["kind"] == "Deployment" else k8s.Service)(raw))
+        added += _made(replica_of(controller, names[0] if names else ""))
         front = added[-1]
         running.assumptions.append(
             f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, "
             "behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
         )
     return added
+
+
+def _made(written: Iterable[dict]) -> list[k8s.Object]:
+    types = {"Deployment": k8s.Workload, "Service": k8s.Service}
+    return [k8s.decoder(types[raw["kind"]])(raw) for raw in written]
 
 
 def gateway_of(gateway: k8s.Gateway, classes: Mapping[str, k8s.GatewayClass]) -> Served:
@@ -117,17 +121,11 @@ def _assumed_gateways(objects: Sequence[k8s.Object], running: Running) -> list[k
         labels = {**(front.spec.selector if front else {}), GATEWAY_LABEL: gateway.name}
         meta = {"name": f"{gateway.name}-{gateway.spec.gatewayClassName}", "namespace": gateway.namespace}
         listened = dict.fromkeys((x.port, "UDP" if x.speaks == "UDP" else "TCP") for x in gateway.spec.listeners)
-        ports = [{"name": f"{protocol.lower()}-{n}", "port": n, "protocol": protocol} for n, protocol in listened]
-        inside = [{"containerPort": p["port"], "protocol": p["protocol"]} for p in ports]
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "gateway", "ports": inside}]}}
-        pods = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
-        spec = {"type": "LoadBalancer", "selector": labels, "ports": ports}
+        ports = [(f"{protocol.lower()}-{n}", n, protocol) for n, protocol in listened]
         given = [a for a in gateway.status.addresses or gateway.spec.addresses if a.value and ":" not in a.value]
         status = {"ingress": [{"ip" if a.type == "IPAddress" else "hostname": a.value} for a in given]}
-        added.append(k8s.decoder(k8s.Workload)({"kind": "Deployment", "metadata": meta, "spec": pods}))
-        if not front:
-            made = {"kind": "Service", "metadata": meta, "spec": spec, "status": {"loadBalancer": status}}
-            added.append(k8s.decoder(k8s.Service)(made))
+        made = _made(replica(meta, labels, ports, status={"loadBalancer": status}))
+        added += made[:1] if front else made
         running.assumptions.append(
             f"no pods of {gateway} in the input: one replica, {gateway.namespace}/{meta['name']}-1, behind "
             f"{front or 'a Service of type LoadBalancer'}; DNS points the hosts of its listeners and HTTPRoutes there"

@@ -108,9 +108,7 @@ def eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> E
     A set that none of the Service's policies asks for is empty.
     """
     key = ("eligible", service.namespace, service.name, port.name, port.protocol, node)
-    if key not in view._memo:
-        view._memo[key] = _eligible(view, service, port, node)
-    return view._memo[key]
+    return view.once(key, lambda: _eligible(view, service, port, node))
 
 
 def _eligible(view: Cluster, service: Service, port: ServicePort, node: str) -> Eligible:

@@ -10,19 +10,17 @@ PathPrefix; a match with a method, the most headers, the most query parameters; 
 namespace/name, the first rule.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import comb
 from typing import Any
-from urllib.parse import parse_qsl
 
 from .cluster import Cluster
 from .decision import Decision, Rejected
-from .errors import NotModelled, shown
+from .errors import NotModelled
 from .objects import HTTPRoute
 from .objects import gateways as api
+from .patterns import whole
 from .traffic import Flow, Request
 from .upstream import Policy, among, dial
 
@@ -123,9 +121,15 @@ def takers(host: str) -> Iterator[str]:
 
 def take(routes: Table, request: Request) -> Entry | None:
     """The entry that takes `request`; None where no rule does."""
-    query, path = _query(request), request.path.partition("?")[0]
-    leading = (entry for paths in _hosted(routes, request.host) for entry in _leading(paths, path))
-    return next((e for e in leading if _missed(e, request, query) is None), None)
+    return next((entry for entry, missed in _asked(routes, request) if missed is None), None)
+
+
+def _asked(routes: Table, request: Request) -> Iterator[tuple[Entry, object | None]]:
+    """The entries whose hostname and path may match, the first to be asked first, and what of it is not met."""
+    query, path = request.query, request.path.partition("?")[0]
+    for paths in _hosted(routes, request.host):
+        for entry in _leading(paths, path):
+            yield entry, _missed(entry, request, path, query)
 
 
 def _hosted(routes: Table, host: str) -> list[Paths]:
@@ -134,16 +138,10 @@ def _hosted(routes: Table, host: str) -> list[Paths]:
     return [mine[h] for h in takers(host) if h in mine]
 
 
-def _query(request: Request) -> dict[str, str]:
-    """The first value of each parameter."""
-    given = parse_qsl(request.path.partition("?")[2], keep_blank_values=True)
-    return dict(reversed(given))
-
-
-def _missed(entry: Entry, request: Request, query: Mapping[str, str]) -> object | None:
+def _missed(entry: Entry, request: Request, path: str, query: Mapping[str, str]) -> object | None:
     """What of a match the request does not meet, given that an Exact path or a PathPrefix does match."""
     match = entry.match
-    if match.path.type == "RegularExpression" and not whole(match.path.value, request.path.partition("?")[0]):
+    if match.path.type == "RegularExpression" and not whole(match.path.value, path):
         return match.path
     if match.method and match.method != request.method:
         return match.method
@@ -157,24 +155,12 @@ def _fits(wanted: api.NamedMatch, given: str | None) -> bool:
     return given is not None and (given == wanted.value if wanted.type == "Exact" else whole(wanted.value, given))
 
 
-def whole(pattern: str, text: str) -> bool:
-    """Whether a regular expression matches all of `text`. NotModelled for one that may take for ever."""
-    bare = re.sub(r"\\.|\[\^?.[^]]*\]", "x", pattern, flags=re.DOTALL)  # without escapes and character classes
-    repeats = len(re.findall(r"[*+{?]", bare))
-    if re.search(r"\)[*+{]", bare) or comb(len(text) + repeats, repeats) << bare.count("|") > 10**8:
-        raise NotModelled(f"the regular expression {shown(pattern)}: it may take for ever on {shown(text)}")
-    try:
-        return re.fullmatch(re.sub(r"\(\?<(?=\w)", "(?P<", pattern), text) is not None
-    except (re.error, OverflowError, RecursionError):
-        raise NotModelled(f"the regular expression {shown(pattern)}") from None
-
-
 def others(routes: Table, taken: Entry | None, request: Request) -> Iterator[Rejected]:
     """The entries of that host that do not take `request`, and why."""
-    query, path, hosted = _query(request), request.path.partition("?")[0], _hosted(routes, request.host)
-    leading = {id(entry) for paths in hosted for entry in _leading(paths, path)}
-    for entry in (e for paths in hosted for entries in paths.values() for e in entries if e is not taken):
-        missed = _missed(entry, request, query) if id(entry) in leading else path
+    path, asked = request.path.partition("?")[0], {id(entry): missed for entry, missed in _asked(routes, request)}
+    hosted = (entries for paths in _hosted(routes, request.host) for entries in paths.values())
+    for entry in (e for entries in hosted for e in entries if e is not taken):
+        missed = asked.get(id(entry), path)
         first = f"matches too, but {taken.named} ({taken}) is more specific, older or first" if taken else ""
         why = first if missed is None else f"does not match {getattr(missed, 'name', path)}"
         yield Rejected(f"{entry.named}: {entry}", why, entry.route, entry.at)

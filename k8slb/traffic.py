@@ -4,9 +4,10 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from .errors import InputError, shown
+from .objects import is_address
 
 CLIENT = "198.51.100.10"  # a client outside, from the addresses reserved for documentation (RFC 5737)
 PORTS, PLAIN = {"http": 80, "https": 443}, ("tcp", "udp", "sctp")
@@ -26,6 +27,12 @@ class Request:
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name.lower()), None)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The first value of each parameter."""
+        given = parse_qsl(self.path.partition("?")[2], keep_blank_values=True)
+        return dict(given) | dict(reversed(given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +55,6 @@ class Flow:
     @property
     def to(self) -> str:
         return f"{self.destination}:{self.port}"
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def network_of(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "k8slb"
 # From the ground up; a module may import what stands before it. ARCHITECTURE.md shows the same order.
 FLOORS = [
     "errors",
+    "patterns",
     "positions",
     "reader",
     "objects",

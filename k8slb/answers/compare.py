@@ -1,6 +1,7 @@
 """Which URLs get another answer? What is worth asking of a cluster's routes, and what several clusters answer."""
 
 import html
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,21 +13,15 @@ from .. import path
 from ..cluster import Cluster
 from ..decision import Decision, Timeline
 from ..errors import InputError, NotModelled, printable
+from ..manifests import DATA
 from ..objects import Gateway, HTTPRoute, Ingress
+from ..traffic import flow_of
 from .trace import FAILED, Trace
 
 Headers = tuple[tuple[str, str], ...]
 MAX_PROBES = 2_000
 NOWHERE = "elsewhere.example"  # a host that no route names
-# A path that a regular expression matches, piece by piece; of a literal path, one that it would match as an expression.
-_SAMPLES = (
-    (r"\(\?[a-z]+\)|[\^$](?![^[]*\])|\.\*", ""),
-    (r"\\d", "1"),
-    (r"\\[wS]|\[\^[^]]*\]|(?<!\\)\.", "x"),
-    (r"\[\\?(.)[^]]*\]|\\(.)", r"\1\2"),
-    (r"[*+?]|\{[\d,]+\}", ""),
-    (r"\(([^()|]*)[^()]*\)", r"\1"),
-)
+TABLE = json.loads((DATA / "probes.json").read_text(encoding="utf-8"))
 
 
 class Probe(NamedTuple):
@@ -40,7 +35,7 @@ class Probe(NamedTuple):
         return self.url + "".join(f" -H '{k}: {v}'" for k, v in self.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gist:
     """What one trace comes to. `backend` is NAMESPACE/NAME:PORT, `path` what the pod receives, `rule` the FILE:LINE
     that decided (it makes no difference between answers), `failed` why nobody answers."""
@@ -130,8 +125,10 @@ def compare(clusters: Mapping[str, Cluster], urls: Iterable[str | Probe] | None 
     if not isinstance(clusters, Mapping) or not clusters:
         raise InputError("nothing to compare", expected="{NAME: CLUSTER, ...}")
     asked = [p for c in clusters.values() for p in probes(c)] if urls is None else urls
-    unique = {(p.url, p.headers): p for p in reversed([p if isinstance(p, Probe) else Probe(p) for p in asked])}
-    ordered = list(reversed(unique.values()))
+    unique: dict[str, Probe] = {}
+    for probe in (p if isinstance(p, Probe) else Probe(p) for p in asked):
+        unique.setdefault(str(probe), probe)
+    ordered = list(unique.values())
     limit = MAX_PROBES if urls is None else len(ordered)
     rows = ((p, tuple(answer(c, p.url, dict(p.headers)) for c in clusters.values())) for p in ordered[:limit])
     return Comparison(tuple(clusters), tuple(rows), max(0, len(ordered) - limit))
@@ -158,7 +155,7 @@ def answer(cluster: Cluster, url: str, headers: Mapping[str, str] | None = None)
                 shares[gist] = shares.get(gist, Fraction(0)) + share
         return Answer(shares)
     except NotModelled as told:
-        return Answer(unknown=str(told))
+        return Answer(unknown=": ".join(str(told).split(": ")[:2]))  # what is known besides is told by a trace
 
 
 def _gist(trace: Trace) -> Gist:
@@ -200,8 +197,16 @@ def probes(view: Cluster) -> list[Probe]:
             asked += [(asked[0][0], "", headers) for headers in brought]
             for scheme, (p, what, headers) in product(schemes, asked):
                 found.setdefault(Probe(f"{scheme}://{name}{p}", headers), unlike or what)
-    told = [probe._replace(what=what) for probe, what in found.items()]
+    told = [probe._replace(what=what) for probe, what in found.items() if _is_url(probe)]
     return sorted(told, key=lambda probe: bool(probe.what))
+
+
+def _is_url(probe: Probe) -> bool:
+    """Whether a client can ask it: manifests may hold paths and headers that nobody can send."""
+    try:
+        return flow_of(probe.url, "GET", dict(probe.headers)) is not None
+    except InputError:
+        return False
 
 
 def _routed(view: Cluster) -> Iterator[tuple[str, str, Sequence[Headers]]]:
@@ -236,22 +241,11 @@ def _hosts(host: str) -> list[tuple[str, str]]:
 
 def mistaken(path_: str) -> dict[str, str]:
     """The paths to ask about a rule's path, each with how it is unlike: the first is what the rule means."""
-    sample = path_
-    for pattern, text in _SAMPLES:
+    sample = path_  # what a regular expression takes; of another path, what it would take as one
+    for pattern, text in TABLE["sample"]:
         sample = re.sub(pattern, text, sample)
-    expression = re.search(r"[^-\w/.~!&',;=:@%]", path_)
-    base = sample if expression else path_
-    stem = base.rstrip("/")
-    asked = {
-        base: "",
-        stem + ("" if stem and base != stem else "/"): "trailing slash",
-        stem + "/below": "an element more",
-        stem + "X": "letters going on",
-        base.swapcase(): "other case",
-        "/" + base: "//",
-        re.sub("[A-Za-z]", lambda m: f"%{ord(m[0]):02X}", base, count=1): "an encoded letter",
-        sample: "any character for a dot",
-        "/": "no rule's path",
-        "/nowhere": "no rule's path",
-    }
+    base = sample if re.search(TABLE["expression"], path_) else path_
+    asked = {base: ""} | {re.sub(pattern, text, base, count=1): what for pattern, text, what in TABLE["mistaken"]}
+    asked |= {base.swapcase(): "other case", sample: "any character for a dot"}
+    asked[re.sub("[A-Za-z]", lambda m: f"%{ord(m[0]):02X}", base, count=1)] = "an encoded letter"
     return {p: "" if p == base else what for p, what in asked.items() if p.startswith("/")}

@@ -7,8 +7,8 @@ included; where a group keeps the rest of the path, PathPrefix and ReplacePrefix
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import yaml as pyyaml
 
 from .. import kubectl
-from ..cluster import Cluster
+from ..cluster import Cluster, grouped
 from ..controllers import INGRESS_NGINX, KNOWN, SPEC, TRAEFIK, Controller
 from ..errors import InputError, NotModelled, printable
 from ..layers.ingress import SEMANTICS, ingress_nginx
@@ -28,7 +28,7 @@ from ..manifests import DATA, read_objects
 from ..objects import Ingress, IngressClass
 from ..positions import Source
 from ..traffic import Request
-from .compare import NOWHERE, Answer, Comparison, Probe, compare, mistaken
+from .compare import NOWHERE, Answer, Comparison, Gist, Probe, compare, mistaken
 
 GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
 TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
@@ -41,39 +41,37 @@ _REST = re.compile(r"((?:/[-\w.~%]+)*)(?:\(/\|\$\)|/\??)\(\.[*+]\)\$?")  # /path
 
 @dataclass(frozen=True)
 class Translation:
-    """`yaml`: the Gateway API's objects; `cluster`: the one that has them for Ingresses; `untranslated`: what they
-    do not say, by FILE:LINE; `changes`: the URLs whose answer changes, before and after."""
+    """`yaml`: the Gateway API's objects; `cluster`: the one that has them instead; `untranslated`: what they do not
+    say, by FILE:LINE; `changes`: the URLs whose answer changes, before and after, and why."""
 
     yaml: str
+    objects: tuple[dict, ...]
     cluster: Cluster
     untranslated: tuple[str, ...]
     changes: Comparison
 
     def __str__(self) -> str:
         lines = [f"not translated: {note}" for note in self.untranslated]
-        for probe, (before, after) in self.changes.rows:
-            lines.append(f"{probe}\n    {before}\n -> {after}  ({because(probe, (before, after))})")
+        lines += [f"{p}\n    {a}\n -> {b}  ({because(p, a, b)})" for p, (a, b) in self.changes.rows]
         more = f"; {self.changes.left_out:,} more were not asked" if self.changes.left_out else ""
         return printable("\n".join([*lines, f"{len(self.changes.rows)} URLs get another answer{more}"]))
 
     __repr__ = __str__
 
     def to_dict(self) -> dict[str, Any]:
-        """The documented JSON: the objects, and each change with its answers before and after."""
-        changes = self.changes.to_dict()["rows"]
-        for row, (probe, answers) in zip(changes, self.changes.rows, strict=True):
-            row["why"] = because(probe, answers)
-        objects = [dict(o.raw) for o in read_objects(Source("<translated>", self.yaml)).objects]
-        return {"objects": objects, "untranslated": list(self.untranslated), "changes": changes}
+        """The documented JSON."""
+        rows = zip(self.changes.to_dict()["rows"], self.changes.rows, strict=True)
+        changes = [row | {"why": because(probe, *answers)} for row, (probe, answers) in rows]
+        return {"objects": list(self.objects), "untranslated": list(self.untranslated), "changes": changes}
 
 
-def because(probe: Probe, answers: Sequence[Answer]) -> str:
-    """Why an answer changes, in a few words: by the only thing that differs, else by how the URL is unlike a rule's."""
-    if any(a.unknown for a in answers):
-        return "one of the two is not modelled"
-    before, after = (asdict(next(iter(a.shares))) for a in answers)
-    differing = [name for name in before if before[name] != after[name] and name != "rule"]
-    return TABLE["because"][differing[0] if differing in (["path"], ["location"], ["certificate"]) else probe.what]
+def because(probe: Probe, before: Answer, after: Answer) -> str:
+    """Why an answer changes, in a few words: by what differs, else by how the URL is unlike a rule's."""
+    one, other = (vars(next(iter(a.shares), Gist(failed=a.unknown))) for a in (before, after))
+    differing = {name for name in one if one[name] != other[name]} - {"rule"}
+    why = "missing" if (one["status"], other["status"]) == (503, 500) else probe.what
+    alone = differing in ({"path"}, {"location"}, {"certificate"})
+    return TABLE["because"]["failed" if "failed" in differing else differing.pop() if alone else why]
 
 
 def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
@@ -86,16 +84,19 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
     taken: set[tuple] = {o.key for o in view.objects}
     made = [raw for c in view.controllers.values() if c.ingresses for raw in _gateway(view, c, gateway_class, taken)]
     if not made:
-        raise InputError("no controller serves an Ingress of the input", expected="an Ingress to translate")
+        raise InputError(
+            "no controller serves an Ingress of the input (a canary alone is none)", expected="one to translate"
+        )
     spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
-    text = "---\n".join(_written(raw) for raw in ([spec] if gateway_class == CLASS else []) + made)
+    made = [spec, *made] if gateway_class == CLASS else made
+    text = "---\n".join(map(_written, made))
     head = [line for mark, line in TABLE["said"].items() if mark in text]
     text = "".join(f"# {line}\n" for line in ["Gateway API v1.6, from Ingresses", *head]) + text
     new = read_objects([Source("<translated>", text), Source("<assumed>", _written(spec))]).objects
     gone = {o.key for o in new} | {o.key for o in view.objects if isinstance(o, (Ingress, IngressClass))}
     after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
     notes = tuple(note for i in ingresses for note in _untranslated(view, i))
-    return Translation(text, after, notes, compare({"before": view, "after": after}).differing)
+    return Translation(text, tuple(made), after, notes, compare({"before": view, "after": after}).differing)
 
 
 def _written(raw: Mapping) -> str:
@@ -206,12 +207,11 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
         if rules[host, "http"] == rules[host, "https"]:
             parts = [("", http + https, rules[host, "http"])]
         for suffix, at, found in parts:
-            for where in dict.fromkeys(i.namespace for i, _ in found if at):
-                mine = [(i, rule) for i, rule in found if i.namespace == where]
+            for where, mine in grouped((i.namespace, (i.name, rule)) for i, rule in found if at).items():
                 spec = {"parentRefs": [p | ({"namespace": home} if where != home else {}) for p in at]}
                 spec |= {"hostnames": [host]} if host else {}
                 for k in range(0, len(mine), MOST_RULES):
-                    name = unused("HTTPRoute", where, f"{mine[0][0].name}-{_slug(host)}{suffix}")
+                    name = unused("HTTPRoute", where, f"{mine[0][0]}-{_slug(host)}{suffix}")
                     some = [rule for _, rule in mine[k : k + MOST_RULES]]
                     yield _object("HTTPRoute", where, name, spec | {"rules": some})
 
@@ -228,7 +228,7 @@ def _rules(
     redirect = partial(_redirect, view, controller, scheme, host)
     if server.to:
         owner = next(loc.ingress for loc in servers[server.to].kept.values() if loc.ingress)
-        return [(owner, {"filters": [redirect("/nowhere")]})]
+        return [(owner, {"filters": [moved]})] if (moved := redirect("/nowhere")) else []
     found = list(server.kept.values())
     if regex:  # in the order in which they are tried; of a path the first; /a stands for the /a/ before it too
         tried = zip(server.locations, [*server.locations[1:], None], strict=True)
@@ -237,8 +237,8 @@ def _rules(
     found = [loc for loc in found if loc.ingress]
     found.sort(key=lambda loc: loc.path == "/")
     prefixes = any(_kept(loc.path, loc.rewrite) for loc in found)
-    if server.app_root:
-        out.append((server.app_root, {"matches": [_path("Exact", "/")], "filters": [redirect("/")]}))
+    if server.app_root and (moved := redirect("/")):
+        out.append((server.app_root, {"matches": [_path("Exact", "/")], "filters": [moved]}))
     for loc in found:
         stem, match = loc.path.rstrip("/"), _match(loc, regex, prefixes)
         slash = redirect(stem) if "" != stem != loc.path and not regex else None
@@ -248,12 +248,11 @@ def _rules(
         if moved := redirect((loc.path if regex else f"{stem}/") + "~" if below else next(iter(mistaken(loc.path)))):
             out.append((loc.ingress, {"matches": [match], "filters": [moved]}))
         elif loc.backend and loc.backend.service:
-            canary, change = _canary(view, controller, loc), _change(loc)
+            canary = _canary(view, controller, loc)
             refs = [ref for to in (loc, canary) if to and (ref := _ref(view, to))]
-            filters = {"filters": [{"type": "URLRewrite", "urlRewrite": {"path": change}}]} if change else {}
             for headers, chosen in _split(canary.ingress, *refs) if len(refs) == 2 else [({}, refs)]:
                 backends = {"backendRefs": chosen} if chosen else {}
-                out.append((loc.ingress, {"matches": [match | headers], **filters, **backends}))
+                out.append((loc.ingress, {"matches": [match | headers], **_rewrite(loc), **backends}))
     every = [r for _, r in out if tuple(r["matches"][0]["path"].values()) in CATCH_ALL and "backendRefs" not in r]
     if "RequestRedirect" in str(every) and all({**r, "matches": 0} == {**every[0], "matches": 0} for _, r in out):
         return [(out[0][0], {"filters": every[0]["filters"]})]
@@ -274,10 +273,12 @@ def _kept(path: str, target: str) -> tuple[str, str] | None:
     return (rest[1] or "/", kept[1]) if rest and kept and int(kept[2]) == path.count("(") else None
 
 
-def _change(loc: Location) -> dict | None:
-    if kept := _kept(loc.path, loc.rewrite):
-        return {"type": "ReplacePrefixMatch", "replacePrefixMatch": kept[1]}
-    return _full(loc.rewrite) if loc.rewrite and "$" not in loc.rewrite else None
+def _rewrite(loc: Location) -> dict:
+    """The filter for a rewrite-target, where a filter can say it."""
+    kept = _kept(loc.path, loc.rewrite)
+    change = {"type": "ReplacePrefixMatch", "replacePrefixMatch": kept[1]} if kept else _full(loc.rewrite)
+    said = loc.rewrite and (kept or "$" not in loc.rewrite)
+    return {"filters": [{"type": "URLRewrite", "urlRewrite": {"path": change}}]} if said else {}
 
 
 def _match(loc: Location, regex: bool, prefixes: bool) -> dict:
@@ -297,8 +298,8 @@ def _ref(view: Cluster, to: Location) -> dict:
     service = view.services.get((to.ingress.namespace, name))
     nginx = view.served[to.ingress.key].controller == INGRESS_NGINX
     port = (ingress_nginx.port_of(service, wanted) if nginx else service.port_of(wanted)) if service else None
-    number_of = port.port if port else wanted
-    return {"name": name, "port": number_of} if isinstance(number_of, int) else {}
+    wanted = port.port if port else wanted
+    return {"name": name, "port": wanted} if isinstance(wanted, int) else {}
 
 
 def _split(canary: Ingress, main: dict, other: dict) -> list[tuple[dict, list[dict]]]:
@@ -323,28 +324,24 @@ def _untranslated(view: Cluster, ingress: Ingress) -> Iterator[str]:
         yield f"{ingress.origin.place}: {ingress}: {served.why}"
         return
     nginx, canary = served.controller == INGRESS_NGINX, annotation(ingress, "canary") == "true"
-    prefix = PREFIX if nginx else KNOWN[served.controller].annotations if served.controller in KNOWN else ""
-    backends = [(("spec", "defaultBackend"), "/", ingress.spec.defaultBackend)] if ingress.spec.defaultBackend else []
+    prefix = PREFIX if nginx else KNOWN[served.controller].annotations if served.controller in KNOWN else "-"
+    used = [(("spec", "defaultBackend"), "/", ingress.spec.defaultBackend)]
     for i, rule in enumerate(ingress.spec.rules):
         for j, p in enumerate(rule.http.paths if rule.http else ()):
-            backends.append((("spec", "rules", i, "http", "paths", j), p.path or "/", p.backend))
-    told: list[tuple[tuple, str]] = []
+            used.append((("spec", "rules", i, "http", "paths", j), p.path or "/", p.backend))
+    told = [
+        (("spec", "tls", i), "tls: it has no secretName") for i, t in enumerate(ingress.spec.tls) if not t.secretName
+    ]
+    for at, _, backend in used:
+        if backend and not (backend.service and _ref(view, Location("", "", ingress, at, backend))):
+            told.append((at, "backend: it is no Service, or a port whose number nothing says"))
     for key, text in ingress.metadata.annotations.items():
         name = key.removeprefix(prefix)
         done = nginx and name in TABLE["translated"]
         if name == "rewrite-target" and "$" in text:
-            done = done and all(_kept(path, text) for _, path, _ in backends)
-        counts = not (nginx and canary) or name.startswith(tuple(TABLE["of_canary"]))
-        if prefix and key.startswith(prefix) and counts and not done:
+            done = done and all(_kept(path, text) for _, path, _ in used[1:])
+        if key.startswith(prefix) and not done and (not canary or name.startswith(tuple(TABLE["of_canary"]))):
             why = next(w for start, w in TABLE["why_not"].items() if name.startswith(start))
             told.append((("metadata", "annotations", key), f"{name}: {why}"))
-    for at, _, backend in backends:
-        if backend.service is None:
-            told.append((at, "resource: a backend of another kind than Service"))
-        elif not _ref(view, Location("", "", ingress, at, backend)):
-            told.append((at, f"port: nothing says which number {backend.service.port.wanted} has"))
-    for i, tls in enumerate(ingress.spec.tls):
-        if not tls.secretName:
-            told.append((("spec", "tls", i), "tls: without a secretName, and a listener needs a certificate"))
     for at, what in told:
         yield "{}:{}: {}: {}".format(*ingress.where(*at), ingress, what)

@@ -4,21 +4,8 @@ import operator
 from collections.abc import Callable
 
 from ..errors import InputError, shown
-from .base import Balancer
-from .caddy import CADDY
-from .cloud import CLOUD
-from .envoy import ENVOY
-from .ewma import LINKERD
-from .haproxy import HAPROXY
-from .ingress_nginx import INGRESS_NGINX
-from .ipvs import IPVS
-from .kong import KONG
-from .nginx import NGINX
-from .traefik import TRAEFIK
-from .uniform import UNIFORM, WEIGHTED
-
-PROXIES = (*INGRESS_NGINX, *NGINX, *HAPROXY, *ENVOY, *TRAEFIK, *CADDY, *KONG, *LINKERD)
-BALANCERS: dict[str, Balancer] = {b.name: b for b in (*UNIFORM, *WEIGHTED, *IPVS, *PROXIES, *CLOUD)}
+from . import caddy, cloud, envoy, ewma, haproxy, ingress_nginx, ipvs, kong, nginx, traefik, uniform  # noqa: F401
+from .base import BALANCERS, Balancer
 
 
 def balancer(name: str | Callable) -> Balancer:

@@ -1,10 +1,13 @@
 """What a balancer is, and the few values it works on."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ..manifests import DATA
 
 
 class Peer(NamedTuple):
@@ -27,6 +30,7 @@ class Key(NamedTuple):
 
 
 Pick = Callable[[Sequence[Peer], dict, Random, Key | None, float], int | None]
+Exact = Callable[[Sequence[Peer], Key | None], list[Fraction]]
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,39 @@ class Balancer:
     name: str
     pick: Pick
     source: str
-    exact: Callable[[Sequence[Peer], Key | None], list[Fraction]] | None = None
+    exact: Exact | None = None
     memoryless: bool = False
     cycle: int = 0
     counts: bool = False
     hashes: bool = False
     answered: Callable[[dict, Peer, float, float], None] | None = None
+
+
+SOURCES = json.loads((DATA / "balancers.json").read_text(encoding="utf-8"))
+BALANCERS: dict[str, Balancer] = {}
+
+
+def named(*names: str, **said: Any) -> Callable[[Pick], Pick]:
+    """Makes the pick below it a Balancer of each name, with `said` of it; its source is in data/balancers.json."""
+
+    def known(pick: Pick) -> Pick:
+        BALANCERS.update((name, Balancer(name, pick, SOURCES[name], **said)) for name in names)
+        return pick
+
+    return known
+
+
+def hashing(name: str) -> Callable[[Pick], Pick]:
+    """`named` for a balancer that gives the same pick for the same key: all of that key's share to one."""
+
+    def known(pick: Pick) -> Pick:
+        def exact(peers: Sequence[Peer], key: Key | None) -> list[Fraction]:
+            picked = pick(peers, {}, Random(0), key, 0.0)
+            return [Fraction(i == picked) for i in range(len(peers))]
+
+        return named(name, exact=exact, hashes=True)(pick)
+
+    return known
 
 
 def equal_shares(peers: Sequence[Peer], key: Key | None = None) -> list[Fraction]:

@@ -1,17 +1,19 @@
 """What Envoy picks with (1.40, recorded); each worker thread counts for itself. `weight` is load_balancing_weight."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 from heapq import heapify, heapreplace
+from itertools import count
 from math import ceil
 
-from .base import Balancer, connections, equal_shares, weight_shares
-from .parts import Known, Ring, able, clockwise, hashing, kept, known, ring, text, xxh64
+from .base import connections, equal_shares, hashing, named, weight_shares
+from .parts import Known, Ring, able, clockwise, filled, kept, known, ring, text, xxh64
 
 RING, LARGEST, TABLE = 1024, 8 * 1024 * 1024, 65537  # points on a ring, least and most; slots of a Maglev table
 
 
+@named("envoy-round-robin", exact=weight_shares)
 def round_robin(peers, state, rng, key=None, now=0.0) -> int | None:
     """In turn from a random start; with unequal weights the earliest deadline first."""
     among = able(peers)
@@ -21,6 +23,7 @@ def round_robin(peers, state, rng, key=None, now=0.0) -> int | None:
     return among[state["turn"] % len(among)] if among else None
 
 
+@named("envoy-least-request", counts=True)
 def least_request(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two drawn, which may be the same, the one with fewer active requests.
 
@@ -32,17 +35,20 @@ def least_request(peers, state, rng, key=None, now=0.0) -> int | None:
     return min((rng.choice(among) for _ in range(2)), key=lambda i: connections(state, peers[i])[0]) if among else None
 
 
+@named("envoy-random", exact=equal_shares, memoryless=True)
 def random(peers, state, rng, key=None, now=0.0) -> int | None:
     """Each with the same probability, whatever the weights."""
     among = able(peers)
     return rng.choice(among) if among else None
 
 
+@hashing("envoy-ring-hash")
 def ring_hash(peers, state, rng, key=None, now=0.0) -> int | None:
     """The next point on a ring of at least 1,024: hashes of ip:port_0, ip:port_1, ..., as many as the weight says."""
     return clockwise(_ring(known(peers)), xxh64(text(key)))
 
 
+@hashing("envoy-maglev")
 def maglev(peers, state, rng, key=None, now=0.0) -> int | None:
     """A table of 65,537 slots, which hosts fill in turn, each in an order of its own: few move when hosts change."""
     table = maglev_table(known(peers)) if able(peers) else [None]
@@ -88,29 +94,17 @@ def _ring(hosts: Known) -> Ring:
 @lru_cache(64)
 def maglev_table(hosts: Known, slots: int = TABLE) -> list[int]:
     """The index of the host in each slot; hosts take turns in the order of their addresses."""
-    total, table, filled, turn = sum(w for _, w in hosts), [None] * slots, 0, 0
+    total = sum(w for _, w in hosts)
     keyed = sorted((a.encode(), w / total, i) for i, (a, w) in enumerate(hosts) if w)
-    at, skip = [xxh64(a) % slots for a, *_ in keyed], [xxh64(a, 1) % (slots - 1) + 1 for a, *_ in keyed]
-    most, due = max(share for _, share, _ in keyed), [0.0] * len(keyed)
-    while filled < slots:
-        turn += 1
-        for n, (_, share, i) in enumerate(keyed):
-            if turn * share < due[n] or filled == slots:
-                continue
-            due[n] += most
-            while table[at[n]] is not None:
-                at[n] = (at[n] + skip[n]) % slots
-            table[at[n]] = i
-            filled += 1
-    return table
+    at, skip = {i: xxh64(a) % slots for a, _, i in keyed}, {i: xxh64(a, 1) % (slots - 1) + 1 for a, _, i in keyed}
+    return filled(slots, _turns([(share, i) for _, share, i in keyed]), at, skip)
 
 
-SOURCE = "Envoy 1.40.0, {}"
-KEY = ", recorded: a header's text, else the client's address"
-ENVOY = (
-    Balancer("envoy-round-robin", round_robin, SOURCE.format("ROUND_ROBIN, recorded"), weight_shares),
-    Balancer("envoy-least-request", least_request, SOURCE.format("LEAST_REQUEST, choice_count 2"), counts=True),
-    Balancer("envoy-random", random, SOURCE.format("RANDOM: weights do not count"), equal_shares, memoryless=True),
-    hashing("envoy-ring-hash", ring_hash, SOURCE.format("RING_HASH, XX_HASH") + KEY),
-    hashing("envoy-maglev", maglev, SOURCE.format("MAGLEV") + KEY),
-)
+def _turns(shares: list[tuple[float, int]]) -> Iterator[int]:
+    """Whose turn it is to fill a slot: the heaviest in every round, others once their share has come up to it."""
+    most, due = max(shares)[0], dict.fromkeys((i for _, i in shares), 0.0)
+    for turn in count(1):
+        for share, i in shares:
+            if turn * share >= due[i]:
+                due[i] += most
+                yield i

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from math import exp, inf
 
-from .base import Balancer, Peer, connections
+from .base import Peer, connections, named
 from .parts import able
 
 DECAY, UNKNOWN = 10.0, 0.030  # seconds: of the average; what Linkerd takes an endpoint to need that never answered
@@ -37,6 +37,14 @@ def answered(state, peer, seconds, now) -> None:
     kept[peer.address] = faded(kept, peer.address, now, seconds), now
 
 
+def peaked(state, peer, seconds, now) -> None:
+    """A slower answer counts at once and in full, a faster one as the average fades."""
+    answered(state, peer, seconds, now)
+    kept = state["averages"]
+    kept[peer.address] = max(kept[peer.address], (seconds, now))
+
+
+@named("linkerd-p2c-ewma", counts=True, answered=peaked)
 def p2c_ewma(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two different ones drawn evenly, whatever the weights, the lower peak average x (1 + requests in flight)."""
     kept, among = averages(state, peers, now, lambda past, n: UNKNOWN), able(peers)
@@ -46,14 +54,3 @@ def p2c_ewma(peers, state, rng, key=None, now=0.0) -> int | None:
         return kept[peers[i].address][0] * (1 + connections(state, peers[i])[0])
 
     return min(rng.sample(among, min(2, len(among))), key=load, default=None)
-
-
-def peaked(state, peer, seconds, now) -> None:
-    """A slower answer counts at once and in full, a faster one as the average fades."""
-    answered(state, peer, seconds, now)
-    kept = state["averages"]
-    kept[peer.address] = max(kept[peer.address], (seconds, now))
-
-
-LINKERD_SOURCE = "linkerd2-proxy 29637b64: linkerd/pool/p2c on tower's peak_ewma, 30 ms at first, decay 10 s"
-LINKERD = (Balancer("linkerd-p2c-ewma", p2c_ewma, LINKERD_SOURCE, counts=True, answered=peaked),)

@@ -6,13 +6,14 @@ from heapq import heappop, heappush
 from math import gcd
 from random import Random
 
-from .base import Balancer, connections, weight_shares
-from .parts import Ring, able, busier, hashing, kept, packed, ring
+from .base import connections, hashing, named, weight_shares
+from .parts import Ring, able, busier, kept, packed, ring
 
 SCALE, NODES = 16, 4096  # what weights are multiplied by within, and the node numbers set aside for each server
 FULL = 0xFFFFFFFF
 
 
+@named("haproxy-roundrobin", exact=weight_shares)
 def roundrobin(peers, state, rng, key=None, now=0.0) -> int | None:
     """Weighted round robin on trees: each server has a next position, sum of weights / weight after its last.
 
@@ -47,6 +48,7 @@ def _trees(peers) -> dict:
     return {"total": total, "at": SCALE * total, "serial": len(peers), "new": new, "now": [], "next": []}
 
 
+@named("haproxy-static-rr", exact=weight_shares)
 def static_rr(peers, state, rng, key=None, now=0.0) -> int | None:
     """Weighted round robin over a fixed map, which the hashes use as well."""
     table = _map(tuple(p.weight for p in peers))
@@ -55,6 +57,7 @@ def static_rr(peers, state, rng, key=None, now=0.0) -> int | None:
     return table[turn[0]] if table else None
 
 
+@named("haproxy-leastconn", counts=True)
 def leastconn(peers, state, rng, key=None, now=0.0) -> int | None:
     """The fewest open connections, one more counted, for its weight; an idle one first; equals by longest unchanged."""
     seen = state.setdefault("seen", {})  # address: (open connections, when they last changed, in turns)
@@ -71,11 +74,13 @@ def leastconn(peers, state, rng, key=None, now=0.0) -> int | None:
     return picked
 
 
+@hashing("haproxy-first")
 def first(peers, state, rng, key=None, now=0.0) -> int | None:
     """The first server with a free slot: with no `maxconn` known, always the first that has a weight."""
     return next(iter(able(peers)), None)
 
 
+@hashing("haproxy-source")
 def source(peers, state, rng, key=None, now=0.0) -> int | None:
     """The client's address as a number (of IPv6 its four words, XORed), modulo the sum of weights."""
     address, value = packed(key.source, "HAProxy's source"), 0
@@ -84,6 +89,7 @@ def source(peers, state, rng, key=None, now=0.0) -> int | None:
     return _mapped(peers, value)
 
 
+@hashing("haproxy-uri")
 def uri(peers, state, rng, key=None, now=0.0) -> int | None:
     """The path up to the question mark, hashed (SDBM), modulo the sum of weights."""
     value = 0
@@ -92,6 +98,7 @@ def uri(peers, state, rng, key=None, now=0.0) -> int | None:
     return _mapped(peers, value)
 
 
+@named("haproxy-random", counts=True)
 def random(peers, state, rng: Random, key=None, now=0.0) -> int | None:
     """Two draws on a ring of 16 points for each unit of weight: the second, unless it has more connections by weight.
 
@@ -145,15 +152,3 @@ def _avalanche(a: int) -> int:
     a = a + 0xFD7046C5 + (a << 3) & FULL
     a = a ^ 0xB55A4F09 ^ a >> 16
     return a * 3221225473 & FULL
-
-
-SOURCE = "HAProxy 2.8, {}, recorded"
-HAPROXY = (
-    Balancer("haproxy-roundrobin", roundrobin, SOURCE.format("lb_fwrr.c"), weight_shares),
-    Balancer("haproxy-static-rr", static_rr, SOURCE.format("lb_map.c"), weight_shares),
-    Balancer("haproxy-leastconn", leastconn, SOURCE.format("lb_fwlc.c"), counts=True),
-    Balancer("haproxy-random", random, SOURCE.format("lb_chash.c") + ": random(2), the default from 3.3", counts=True),
-    hashing("haproxy-first", first, "HAProxy 2.8, lb_fas.c: no maxconn, so the first takes all"),
-    hashing("haproxy-source", source, SOURCE.format("lb_map.c") + ": the client's address, hash-type map-based"),
-    hashing("haproxy-uri", uri, SOURCE.format("lb_map.c") + ": the key, else the client's address, map-based"),
-)

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache, partial
 from ipaddress import AddressValueError, IPv4Address
+from itertools import cycle
 from math import gcd, inf
-from random import Random
 
 from ..errors import InputError, shown
-from .base import Balancer, Key, Peer, Pick, connections, equal_shares, weight_shares
+from .base import Key, Peer, connections, equal_shares, hashing, named, weight_shares
+from .parts import filled
 
 OVERHEAD = 257  # an active connection weighs as much as so many inactive ones; 256 on other kernels
 SLOTS, PRIME = 256, 4093  # of the tables of sh and dh, of mh
 OFFSET, SKIP = 2654435761, 2654446892  # of mh: both words of SipHash's key
 
 
+@named("ipvs-rr", exact=equal_shares, cycle=-1)
 def rr(peers, state, rng, key=None, now=0.0) -> int | None:
     """Round robin, for equal pods: 2, 1, 0, 2, 1, 0, ... whatever the weights (ip_vs_rr)."""
     where, able = {p.address: i for i, p in enumerate(peers)}, set(_available(peers, state))
@@ -30,6 +32,7 @@ def rr(peers, state, rng, key=None, now=0.0) -> int | None:
     return picked
 
 
+@named("ipvs-wrr", exact=weight_shares)
 def wrr(peers, state, rng, key=None, now=0.0) -> int | None:
     """Weighted round robin, for unequal pods: each pass takes those whose weight reaches a falling bar (ip_vs_wrr).
 
@@ -52,37 +55,44 @@ def wrr(peers, state, rng, key=None, now=0.0) -> int | None:
             return state["at"]
 
 
+@named("ipvs-lc", counts=True)
 def lc(peers, state, rng, key=None, now=0.0) -> int | None:
     """Least connections, for connections of unequal length (ip_vs_lc)."""
     return min(_available(peers, state), key=lambda i: _load(peers[i], state), default=None)
 
 
+@named("ipvs-wlc", counts=True)
 def wlc(peers, state, rng, key=None, now=0.0) -> int | None:
     """Least connections for each unit of weight, for unequal pods as well (ip_vs_wlc)."""
     return min(_available(peers, state), key=lambda i: _load(peers[i], state) / peers[i].weight, default=None)
 
 
+@named("ipvs-sed", counts=True)
 def sed(peers, state, rng, key=None, now=0.0) -> int | None:
     """Shortest expected delay: the least (active + 1) / weight; closed connections do not count (ip_vs_sed)."""
     return min(_available(peers, state), key=lambda i: (_active(peers[i], state) + 1) / peers[i].weight, default=None)
 
 
+@named("ipvs-nq", counts=True)
 def nq(peers, state, rng, key=None, now=0.0) -> int | None:
     """Never queue: an idle server first, else as sed (ip_vs_nq)."""
     return next((i for i in _available(peers, state) if not _active(peers[i], state)), sed(peers, state, rng))
 
 
+@hashing("ipvs-fo")
 def fo(peers, state, rng, key=None, now=0.0) -> int | None:
     """Failover: the highest weight takes everything, the others stand by (ip_vs_fo)."""
     return max(_available(peers, state), key=lambda i: peers[i].weight, default=None)
 
 
+@named("ipvs-ovf", counts=True)
 def ovf(peers, state, rng, key=None, now=0.0) -> int | None:
     """Overflow: the highest weight until its active connections exceed it, then the next; then refused (ip_vs_ovf)."""
     room = (i for i in _available(peers, state) if _active(peers[i], state) <= peers[i].weight)
     return max(room, key=lambda i: peers[i].weight, default=None)
 
 
+@named("ipvs-lblc", counts=True)
 def lblc(peers, state, rng, key=None, now=0.0, servers=1) -> int | None:
     """Locality-based least connections, for caches: a destination keeps its server until that is crowded (ip_vs_lblc).
 
@@ -99,6 +109,7 @@ def lblc(peers, state, rng, key=None, now=0.0, servers=1) -> int | None:
     return picked
 
 
+@named("ipvs-lblcr", counts=True)
 def lblcr(peers, state, rng, key=None, now=0.0) -> int | None:
     """lblc with several servers for a destination: a crowded one gets help, for good here (ip_vs_lblcr).
 
@@ -123,6 +134,7 @@ def _load(peer: Peer, state: dict) -> int:
     return OVERHEAD * connections(state, peer)[0] + connections(state, peer)[1]
 
 
+@hashing("ipvs-sh")
 def sh(peers, state, rng, key=None, now=0.0, port=False, fallback=False) -> int | None:
     """Source hashing, so that a client stays: 256 slots, filled by walking the list, weight times each (ip_vs_sh).
 
@@ -135,12 +147,14 @@ def sh(peers, state, rng, key=None, now=0.0, port=False, fallback=False) -> int 
     return next((i for s in slots if (i := table[s % len(table)]) in able), None)
 
 
+@hashing("ipvs-dh")
 def dh(peers, state, rng, key=None, now=0.0) -> int | None:
     """Destination hashing, for caches: sh by the address asked for, weights aside; one VIP, one server (ip_vs_dh)."""
     index = len(peers) - 1 - _slot(key.destination) % max(1, len(peers))
     return index if index in _available(peers, state) else None
 
 
+@hashing("ipvs-mh")
 def mh(peers, state, rng, key=None, now=0.0, port=False) -> int | None:
     """Maglev hashing, so that a client stays and few move when pods change: 4,093 slots (ip_vs_mh).
 
@@ -163,17 +177,11 @@ def _walk(times: tuple[int, ...], most: int = SLOTS) -> tuple[int, ...]:
 @lru_cache(64)
 def _maglev(servers: tuple[tuple[str, int], ...]) -> list[int | None]:
     """The server in each slot: in turn, each takes the next weight / gcd free slots in an order of its own."""
-    table: list[int | None] = [None] * PRIME
     step = gcd(*(w for _, w in servers)) or 1
     turns, ends = _walk(tuple(w // step for _, w in servers), PRIME), [a.rpartition(":") for a, _ in servers]
     ends = [_number(ip) + int(port) for ip, _, port in ends]
     at, skip = [_siphash(e, OFFSET) % PRIME for e in ends], [_siphash(e, SKIP) % (PRIME - 1) + 1 for e in ends]
-    for n in range(PRIME if turns else 0):
-        i = turns[n % len(turns)]
-        while table[at[i]] is not None:
-            at[i] = (at[i] + skip[i]) % PRIME
-        table[at[i]] = i
-    return table
+    return filled(PRIME, cycle(turns), at, skip)
 
 
 def _siphash(word: int, key: int) -> int:
@@ -208,16 +216,4 @@ def _over_ports(peers: Sequence[Peer], key: Key | None = None) -> list[Fraction]
     return [Fraction(table.count(i), PRIME) for i in range(len(peers))]
 
 
-def _recorded(name: str, pick: Pick, **said: object) -> Balancer:
-    if said.get("hashes") and "exact" not in said:  # for one key, all to one
-        said["exact"] = lambda peers, key: [Fraction(i == pick(peers, {}, Random(0), key)) for i in range(len(peers))]
-    return Balancer(f"ipvs-{name}", pick, f"Linux 6.1 ip_vs_{name.partition('-')[0]}, recorded", **said)
-
-
-IPVS = (
-    _recorded("rr", rr, exact=equal_shares, cycle=-1),
-    _recorded("wrr", wrr, exact=weight_shares),
-    *(_recorded(p.__name__, p, counts=True) for p in (lc, wlc, lblc, lblcr, sed, nq, ovf)),
-    *(_recorded(p.__name__, p, hashes=True) for p in (fo, sh, dh, mh)),
-    _recorded("mh-port", partial(mh, port=True), exact=_over_ports, hashes=True),
-)
+named("ipvs-mh-port", exact=_over_ports, hashes=True)(partial(mh, port=True))

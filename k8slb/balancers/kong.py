@@ -4,13 +4,14 @@ from bisect import bisect_right
 from functools import lru_cache
 from math import gcd
 
-from .base import Balancer, connections, weight_shares
+from .base import connections, hashing, named, weight_shares
 from .ewma import answered, averages, faded
-from .parts import Known, Ring, able, down, hashing, kept, known, lowest, text, up, xxh32
+from .parts import Known, Ring, able, down, kept, known, lowest, text, up, xxh32
 
 POINTS, SLOTS = 160, 10_000  # points for each target if weights are equal; places on the ring (upstreams.slots)
 
 
+@named("kong-round-robin", exact=weight_shares)
 def round_robin(peers, state, rng, key=None, now=0.0) -> int | None:
     """Over and over the same wheel: each target weight / common divisor times, shuffled when targets change."""
     wheel = kept(state, peers, lambda: _wheel(peers, rng))
@@ -25,6 +26,7 @@ def _wheel(peers, rng) -> list[int]:
     return wheel
 
 
+@named("kong-least-connections", counts=True)
 def least_connections(peers, state, rng, key=None, now=0.0) -> int | None:
     """The least (open connections + 1) / weight; which of equals is up to the heap: idle, it leaves some out."""
     heap = kept(state, peers, list)
@@ -45,6 +47,7 @@ def _set(heap: list, i: int, peers, state, more: int = 0) -> None:
         down(heap, up(heap, at))
 
 
+@hashing("kong-consistent-hashing")
 def consistent_hashing(peers, state, rng, key=None, now=0.0) -> int | None:
     """Ketama on 10,000 places: from the key's place downwards to the first that a target holds."""
     places = _ring(known(peers))
@@ -71,6 +74,7 @@ def _ring(targets: Known) -> Ring:
     return sorted(places.items())
 
 
+@named("kong-latency", answered=answered)
 def latency(peers, state, rng, key=None, now=0.0) -> int | None:
     """The lowest moving average of answer times for its weight, of all targets; equals at random.
 
@@ -80,16 +84,3 @@ def latency(peers, state, rng, key=None, now=0.0) -> int | None:
     scores = {i: faded(kept, peers[i].address, now) / peers[i].weight for i in able(peers)}
     least = lowest(scores)
     return rng.choice(least) if least else None
-
-
-SOURCE = "Kong 3.9, kong/runloop/balancer/{}.lua"
-KONG = (
-    Balancer("kong-round-robin", round_robin, SOURCE.format("round_robin"), weight_shares),
-    Balancer("kong-least-connections", least_connections, SOURCE.format("least_connections"), counts=True),
-    hashing(
-        "kong-consistent-hashing",
-        consistent_hashing,
-        SOURCE.format("consistent_hashing") + ": the key, else the client",
-    ),
-    Balancer("kong-latency", latency, SOURCE.format("latency"), answered=answered),
-)

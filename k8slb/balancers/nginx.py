@@ -1,16 +1,15 @@
 """What nginx picks with (1.22 to 1.31, recorded); each worker counts for itself unless the upstream has a `zone`."""
 
-from bisect import bisect_right
 from functools import lru_cache
-from itertools import accumulate
 from zlib import crc32
 
-from .base import Balancer, connections, weight_shares
-from .parts import Known, Ring, able, busier, clockwise, hashing, ketama, known, lowest, packed, ring, text, weighted
+from .base import connections, hashing, named, weight_shares
+from .parts import Known, Ring, able, busier, clockwise, ketama, known, lowest, packed, reached, ring, text, weighted
 
 POINTS, TRIES = 160, 20  # points on the ring for each unit of weight; draws before `random two` gives up
 
 
+@named("nginx-rr", exact=weight_shares)
 def rr(peers, state, rng, key=None, now=0.0) -> int | None:
     """Smooth weighted round robin: each gains its weight, the highest is picked and loses what all gained."""
     current, among = state.setdefault("current", {}), able(peers)
@@ -22,6 +21,7 @@ def rr(peers, state, rng, key=None, now=0.0) -> int | None:
     return picked
 
 
+@named("nginx-least-conn", counts=True)
 def least_conn(peers, state, rng, key=None, now=0.0) -> int | None:
     """The fewest open connections for its weight; several such by round robin among them."""
     load = {i: connections(state, peers[i])[0] / peers[i].weight for i in able(peers)}
@@ -29,6 +29,7 @@ def least_conn(peers, state, rng, key=None, now=0.0) -> int | None:
     return least[rr([peers[i] for i in least], state, rng)] if len(least) > 1 else next(iter(least), None)
 
 
+@named("nginx-random-two", counts=True)
 def random_two(peers, state, rng, key=None, now=0.0) -> int | None:
     """Two different ones drawn by weight: the second, unless it has more open connections for its weight."""
     first = weighted(peers, state, rng)
@@ -39,28 +40,25 @@ def random_two(peers, state, rng, key=None, now=0.0) -> int | None:
     return first if busier(state, peers[second], peers[first]) else second
 
 
+@hashing("nginx-ip-hash")
 def ip_hash(peers, state, rng, key=None, now=0.0) -> int | None:
     """By the client's network: the first three bytes of an IPv4 address, all sixteen of an IPv6 address."""
     address, value = packed(key.source, "nginx's ip_hash"), 89
     for byte in address[:3] if len(address) == 4 else address:
         value = (value * 113 + byte) % 6271
-    return _reached(peers, value)
+    return reached(peers, value)
 
 
+@hashing("nginx-hash")
 def key_hash(peers, state, rng, key=None, now=0.0) -> int | None:
     """`hash KEY`: the remainder of a hash by all weights, so that most keys move when a peer comes or goes."""
-    return _reached(peers, crc32(text(key)) >> 16 & 0x7FFF)
+    return reached(peers, crc32(text(key)) >> 16 & 0x7FFF)
 
 
+@hashing("nginx-hash-consistent")
 def consistent(peers, state, rng, key=None, now=0.0) -> int | None:
     """`hash KEY consistent`: the next point on a ring of 160 points for each unit of weight (ketama)."""
     return clockwise(_ring(known(peers)), crc32(text(key)))
-
-
-def _reached(peers, value: int) -> int | None:
-    """The peer whose share of the weights, laid end to end, holds `value` modulo their sum."""
-    ends = list(accumulate(p.weight for p in peers))
-    return bisect_right(ends, value % ends[-1]) if able(peers) else None
 
 
 @lru_cache(64)
@@ -68,14 +66,3 @@ def _ring(peers: Known) -> Ring:
     starts = [crc32("\0".join(address.rsplit(":", 1)).encode()) for address, _ in peers]
     many = [POINTS * weight for _, weight in peers]
     return ring(((p, i) for i, start in enumerate(starts) for p in ketama(start, many[i])), sum(many))
-
-
-SOURCE = "nginx 1.31.3, ngx_http_upstream_{}_module, recorded"
-NGINX = (
-    Balancer("nginx-rr", rr, "nginx 1.31.3, ngx_http_upstream_round_robin.c, recorded", weight_shares),
-    Balancer("nginx-least-conn", least_conn, SOURCE.format("least_conn"), counts=True),
-    Balancer("nginx-random-two", random_two, SOURCE.format("random") + ": random two least_conn", counts=True),
-    hashing("nginx-ip-hash", ip_hash, SOURCE.format("ip_hash") + ": the client's address"),
-    hashing("nginx-hash", key_hash, SOURCE.format("hash") + ": the key, else the client's address"),
-    hashing("nginx-hash-consistent", consistent, SOURCE.format("hash") + ", consistent: the same key, ring by ip:port"),
-)

@@ -1,15 +1,15 @@
 """What several balancers are made of: who can be picked, tables kept while peers stay, hashes, points on a ring."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from ipaddress import ip_address
+from itertools import accumulate, islice
 from random import Random
 from typing import Any
 from zlib import crc32
 
 from ..errors import InputError, NotModelled, shown
-from .base import Balancer, Key, Peer, Pick, connections
+from .base import Key, Peer, connections
 
 Known = tuple[tuple[str, int], ...]
 Ring = list[tuple[int, int]]  # (point, the index of its peer), sorted
@@ -48,19 +48,15 @@ def weighted(peers: Sequence[Peer], state: dict, rng: Random, key: Key | None = 
     return rng.choices(range(len(peers)), [p.weight for p in peers])[0] if able(peers) else None
 
 
+def reached(peers: Sequence[Peer], value: int) -> int | None:
+    """The peer whose share of the weights, laid end to end, holds `value` modulo their sum."""
+    ends = list(accumulate(p.weight for p in peers))
+    return bisect_right(ends, value % ends[-1]) if able(peers) else None
+
+
 def busier(state: dict, one: Peer, other: Peer) -> bool:
     """Whether `one` has more open connections for its weight than `other`."""
     return connections(state, one)[0] * other.weight > connections(state, other)[0] * one.weight
-
-
-def hashing(name: str, pick: Pick, source: str) -> Balancer:
-    """A balancer that gives the same pick for the same key: all of that key's share to one."""
-
-    def exact(peers: Sequence[Peer], key: Key | None) -> list[Fraction]:
-        picked = pick(peers, {}, Random(0), key, 0.0)
-        return [Fraction(i == picked) for i in range(len(peers))]
-
-    return Balancer(name, pick, source, exact, hashes=True)
 
 
 def text(key: Key) -> bytes:
@@ -100,6 +96,16 @@ def ketama(start: int, many: int) -> list[int]:
 def clockwise(points: Ring, value: int) -> int | None:
     """The peer of the first point that is not below `value`."""
     return points[bisect_left(points, (value, -1)) % len(points)][1] if points else None
+
+
+def filled(slots: int, turns: Iterable[int], at: Any, skip: Any) -> list[int | None]:
+    """A Maglev table: each in its turn takes the next free slot from its own `at` on, in steps of its own `skip`."""
+    table: list[int | None] = [None] * slots
+    for i in islice(turns, slots):
+        while table[at[i]] is not None:
+            at[i] = (at[i] + skip[i]) % slots
+        table[at[i]] = i
+    return table
 
 
 # --- heaps, as Go's container/heap and Lua's binaryheap keep them, also among equals ----------------------------------

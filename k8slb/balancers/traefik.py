@@ -3,12 +3,13 @@
 from collections import deque
 from math import log
 
-from .base import Balancer, connections, weight_shares
-from .parts import able, down, hashing, kept, lowest, up
+from .base import connections, hashing, named, weight_shares
+from .parts import able, down, kept, lowest, up
 
 SAMPLES = 100  # answers that leasttime averages over
 
 
+@named("traefik-wrr", exact=weight_shares)
 def wrr(peers, state, rng, key=None, now=0.0) -> int | None:
     """Earliest deadline first, the next 1 / weight after the last, from servers shuffled at the start.
 
@@ -33,6 +34,7 @@ def _heap(peers, rng) -> list[tuple[float, int]]:
     return heap
 
 
+@named("traefik-p2c", counts=True)
 def p2c(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two different ones drawn evenly, whatever the weights, the one with fewer requests in flight.
 
@@ -42,6 +44,7 @@ def p2c(peers, state, rng, key=None, now=0.0) -> int | None:
     return min(rng.sample(among, min(2, len(among))), key=lambda i: connections(state, peers[i])[0], default=None)
 
 
+@hashing("traefik-hrw")
 def hrw(peers, state, rng, key=None, now=0.0) -> int | None:
     """Rendezvous hashing by the client's address: the server with the highest score for this client."""
 
@@ -54,6 +57,12 @@ def hrw(peers, state, rng, key=None, now=0.0) -> int | None:
     return max(able(peers), key=score, default=None)
 
 
+def timed(state, peer, seconds, now) -> None:
+    """An answer's time counts in whole milliseconds, the last hundred of them."""
+    state.setdefault("times", {}).setdefault(peer.address, deque(maxlen=SAMPLES)).append(int(seconds * 1000))
+
+
+@named("traefik-leasttime", counts=True, answered=timed)
 def leasttime(peers, state, rng, key=None, now=0.0) -> int | None:
     """The least mean time to answer, times 1 + requests in flight, for its weight; equals by earliest deadline."""
     times, due, scores = state.setdefault("times", {}), state.setdefault("due", {}), {}
@@ -68,17 +77,3 @@ def leasttime(peers, state, rng, key=None, now=0.0) -> int | None:
     if len(least) > 1:
         due[peers[picked].address] += 1 / peers[picked].weight
     return picked
-
-
-def timed(state, peer, seconds, now) -> None:
-    """An answer's time counts in whole milliseconds, the last hundred of them."""
-    state.setdefault("times", {}).setdefault(peer.address, deque(maxlen=SAMPLES)).append(int(seconds * 1000))
-
-
-SOURCE = "Traefik 3.7.15, pkg/server/service/loadbalancer/{}"
-TRAEFIK = (
-    Balancer("traefik-wrr", wrr, SOURCE.format("wrr, recorded"), weight_shares),
-    Balancer("traefik-p2c", p2c, SOURCE.format("p2c: weights do not count"), counts=True),
-    hashing("traefik-hrw", hrw, SOURCE.format("hrw, recorded: the client's address")),
-    Balancer("traefik-leasttime", leasttime, SOURCE.format("leasttime"), counts=True, answered=timed),
-)

@@ -48,10 +48,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         facts["certificate"], missing, warnings = _certificate(view, gateway, listener)
         if missing:
             return refuse(why=f"listener {listener.name}: {missing}, so the TLS handshake fails")
-    key = ("routes", gateway.key)
-    if key not in view._memo:
-        view._memo[key] = attached(view, gateway)
-    tables, left = view._memo[key]
+    tables, left = view.once(("routes", gateway.key), lambda: attached(view, gateway))
     entry = routes.take(tables[listener.name], request)
     common["rejected"] = Lazily(lambda: (*routes.others(tables[listener.name], entry, request), *left))
     by = f"listener {listener.name} (port {port}, host {listener.hostname or 'any'}): "
@@ -111,7 +108,6 @@ def _allows(view: Cluster, gateway: Gateway, listener: Listener, route: HTTPRout
     if listener.speaks not in ("HTTP", "HTTPS") or (GROUP, "HTTPRoute") not in kinds:
         return False
     if allowed.namespaces.from_ == "Selector":
-        named = (o for o in view.objects if o.kind == "Namespace" and o.name == route.namespace)
-        labels = {NAME_LABEL: route.namespace} | next((o.metadata.labels for o in named), {})
-        return allowed.namespaces.selector.matches(labels)
+        known = view.namespaces.get(route.namespace)
+        return allowed.namespaces.selector.matches({NAME_LABEL: route.namespace, **(known.labels if known else {})})
     return allowed.namespaces.from_ == "All" or route.namespace == gateway.namespace

@@ -5,7 +5,7 @@ not read are left in the object's raw mapping, which `Cluster.yaml` prints.
 """
 
 from .base import CLUSTER_SCOPED, KINDS, Object, ObjectMeta, Other, Reference, Secret
-from .checks import Invalid
+from .checks import Invalid, is_address
 from .decode import decoder
 from .fields import SUBDOMAIN, Strings
 from .gateways import Gateway, GatewayClass, HTTPRoute, Listener, ParentReference, ReferenceGrant

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..objects import Pod, Workload
 from . import edits, kinds
 from . import rules as tables
-from .kinds import Control, number, pane, text
+from .kinds import Control, Does, number, pane, text
 
 Asked = dict[str, Any]  # the keyword arguments of `send`, url included
 Maker = Callable[[Cluster, Asked], Control]
@@ -35,6 +35,11 @@ def maker(build: Callable[..., Control]) -> Callable[..., Maker]:
 def _applied(cluster: Cluster, text: str) -> tuple[Cluster, str]:
     """What a control does that applies YAML; "" changes nothing."""
     return kubectl.apply(cluster, text), edits.apply_call(text) if text else ""
+
+
+def _writes(before: Mapping[str, Any], keys: Sequence[str | int], written: Callable[[Any], Any]) -> Does:
+    """What a control does that sets one field of an object to `written(value)`; None removes it."""
+    return lambda c, value: _applied(c, edits.patch_text(before, edits.with_field(before, keys, written(value))))
 
 
 def _called(cluster: Cluster, name: str, *given: Any, **named: Any) -> tuple[Cluster, str]:
@@ -163,10 +168,11 @@ def field(
     before = edits.mapping_of(cluster, ref)
     now = edits.field_of(before, keys)
 
-    def does(c: Cluster, value: Any) -> tuple[Cluster, str]:
-        written = str(value) if is_text else int(value) if str(value).isdigit() else value
-        return _applied(c, edits.patch_text(before, edits.with_field(before, keys, None if value == "" else written)))
+    def written(value: Any) -> Any:
+        plain = str(value) if is_text else int(value) if str(value).isdigit() else value
+        return None if value == "" else plain
 
+    does = _writes(before, keys, written)
     if values is None:
         return text(label, "" if now is None else str(now), does=does)
     if isinstance(values, range):
@@ -194,10 +200,11 @@ def rules(cluster: Cluster, asked: Asked, ingress: str) -> Control:
     backends = [f"{s.name}:{p.port}" for s in cluster.services.values() for p in s.spec.ports]
     table = tables.RuleTable(f"rules of Ingress {before['metadata']['name']}", start, backends)
 
+    write = _writes(before, ("spec", "rules"), tables.rules_of)
+
     def does(c: Cluster, rows: tuple[tables.Row, ...]) -> tuple[Cluster, str]:
-        after = kubectl.merged(before, {"spec": {"rules": tables.rules_of(rows)}})
         try:
-            return _applied(c, edits.patch_text(before, after))
+            return write(c, rows)
         except InputError as error:
             raise tables.of_row(error, rows) from None
 
@@ -212,10 +219,7 @@ def weights(cluster: Cluster, asked: Asked, route: str, rule: int = 0, most: int
     backends = edits.field_of(before, keys)
     now = tuple(b.get("weight", 1) for b in backends)
 
-    def does(c: Cluster, values: tuple[int, ...]) -> tuple[Cluster, str]:
-        weighed = [b | {"weight": w} for b, w in zip(backends, values, strict=True)]
-        return _applied(c, edits.patch_text(before, edits.with_field(before, keys, weighed)))
-
+    does = _writes(before, keys, lambda ws: [b | {"weight": w} for b, w in zip(backends, ws, strict=True)])
     return kinds.row(f"weights in {before['metadata']['name']}", [b["name"] for b in backends], now, most, does=does)
 
 

@@ -14,6 +14,7 @@ from traitlets import CFloat, CInt, Tuple, validate
 
 from ..cluster import Cluster
 
+Does = Callable[[Cluster, Any], tuple[Cluster, str]]  # another cluster, and the method call that gives it
 WHOLE = {"description_width": "initial"}  # a label is never cut off
 STYLE = f"<style>{Path(__file__).with_name('panel.css').read_text(encoding='utf-8')}</style>"
 
@@ -34,7 +35,7 @@ class Control:
     widget: widgets.Widget
     source: widgets.Widget
     start: Any
-    does: Callable[[Cluster, Any], tuple[Cluster, str]] | None = None
+    does: Does | None = None
     ask: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None
 
     @property

@@ -9,6 +9,7 @@ never draws with pyplot.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
@@ -18,6 +19,7 @@ from time import sleep
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from IPython import get_ipython
 
 from .. import path
@@ -27,7 +29,7 @@ from . import said
 from .bars import Bar, bars
 from .controls import Maker
 from .kinds import Control, style
-from .route import LOST, edges
+from .route import Route, called, edges
 from .steps import Journeys, Steps
 from .waymap import drawing
 
@@ -87,10 +89,12 @@ class Panel(widgets.VBox):
     def _try(self, draw: Callable[[], None]) -> None:
         """A failure is one line, and the last drawing stays. Two threads may come here; the last value wins."""
         with self._lock:  # each draws what the controls say by then
+            before = self.drawing.value
             try:
                 draw()
                 self.alert.value = ""
             except Exception as error:
+                self.drawing.value = before
                 meant = isinstance(error, K8slbError)
                 told = str(error) if meant else f"k8slb failed here: {type(error).__name__}: {error}"
                 self.alert.value = f"<p role='alert'>&#9888; {escape(printable(told))}</p>"
@@ -101,20 +105,16 @@ class Panel(widgets.VBox):
         (cluster, calls), asked = self._changed(), self.asked()
         way = {k: asked[k] for k in ("url", "from_", "via", "method", "headers") if asked.get(k) is not None}
         route = edges(cluster.timeline, path.start(cluster, **way))
-        before = self.drawing.value
-        try:  # the exact shares go first, in a message of their own, and what was sampled follows a frame later
-            self.drawing.value = f"{drawing(route)}<p>{STEP}</p>"
-            sleep(0.001)  # else the thread that sends it waits for Python's lock till the rest is worked out
-            outcome = cluster.send(**asked)
-            rows = list(_rows(cluster, outcome, route))
-            trace = cluster.trace(**way) if route.controllers or outcome.lost == outcome.requests else None
-            sentence = said.sentence(outcome, route, trace)
-            line = said.line(calls, asked)
-            chart = f"{bars(rows, outcome.spread, sentence)}<p role='status'>{escape(sentence)}</p>"
-            code = said.code(self.cluster, cluster, line)
-        except Exception:
-            self.drawing.value = before
-            raise
+        # The exact shares go first, in a message of their own, and what was sampled follows a frame later.
+        self.drawing.value = f"{drawing(route)}<p>{STEP}</p>"
+        sleep(0.001)  # else the thread that sends it waits for Python's lock till the rest is worked out
+        outcome = cluster.send(**asked)
+        rows = list(rows_of(outcome, route))
+        trace = cluster.trace(**way) if route.controllers or outcome.lost == outcome.requests else None
+        sentence = said.sentence(outcome, route, trace)
+        line = said.line(calls, asked)
+        chart = f"{bars(rows, outcome.spread, sentence)}<p role='status'>{escape(sentence)}</p>"
+        code = said.code(self.cluster, cluster, line)
         self.outcome, self.route, self.journeys = outcome, route, Journeys(route, outcome)
         self.sentence, self.rows, self.line, self._pieces = sentence, rows, line, (chart, code)
         self.steps.allow(outcome.requests)
@@ -141,16 +141,20 @@ class Panel(widgets.VBox):
 panel = Panel  # as lessons call it
 
 
-def _rows(cluster: Cluster, outcome: Any, route: Any) -> Iterator[Bar]:
-    """A bar for each pod, then for each answer that came from no pod."""
+def rows_of(outcome: Any, route: Route) -> Iterator[Bar]:
+    """A bar for each pod, then for each answer that came from no pod: by the exact shares, or met in the run."""
     for pod, *numbers in outcome.rows:
-        yield Bar(f"{cluster.pod_name(pod)} {pod}".strip(), *numbers)
+        yield Bar(f"{outcome.name_of(pod)} {pod}".strip(), *numbers)
     exact = {spot.name: share for spot, share in route.ends().items() if spot.kind == "end"}
-    counts = {f"answered {status}": n for status, n in outcome.counts("status").items()}
-    counts |= {LOST.get(how, how): n for how, n in outcome.counts("lost").items()}
-    for name, share in exact.items():
-        count = counts.get(name, 0)
-        yield Bar(name, count, count / outcome.requests, None if share is None else float(share), False)
+    counts, columns = Counter(), outcome.run.columns
+    pods = columns["pod"][1] if "pod" in columns else np.full(outcome.requests, -1)
+    for kind, (names, codes) in columns.items():
+        if kind in ("status", "lost"):
+            counts |= {called(kind, n): np.count_nonzero((codes == i) & (pods < 0)) for i, n in enumerate(names)}
+    for name in exact | counts:
+        count, share = counts[name], exact.get(name)
+        if count or share:
+            yield Bar(name, count, count / outcome.requests, share and float(share * outcome.admitted), False)
 
 
 def _grouped(controls: list[Control], sandbox: bool) -> list[widgets.Widget]:

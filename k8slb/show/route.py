@@ -5,7 +5,8 @@ those that `shares` gives.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from .. import path
 from ..cluster import Cluster
 from ..decision import Decision, Place, Timeline
 from ..errors import NotModelled
-from ..failures import fails
+from ..failures import after_failures, fails
+from ..layers.mesh.members import member_at
 from ..traffic import Flow
 
 LOST = {"reject": "connection refused", "drop": "no answer", "unresolved": "name does not resolve"}
@@ -21,7 +23,8 @@ Share = Fraction | None  # None: it depends on load
 
 
 class Spot(NamedTuple):
-    """A box of the drawing: kind "client", "load balancer", "node", "proxy", "pod", "end" (no pod) or "more".
+    """A box of the drawing: kind "client", "load balancer", "node", "proxy", "backend" (a route has several), "pod",
+    "end" (no pod) or "more".
 
     `note`: the node that a pod runs on, kube-proxy's mode on a node.
     """
@@ -39,13 +42,17 @@ class Edge(NamedTuple):
 
 
 class _At(NamedTuple):
-    """Where a part of the requests stands: the next decision's place, and the last spot drawn for it."""
+    """Where a part of the requests stands: the next decision's place, and the last spot drawn for it.
+
+    `backend` is drawn for that decision where the one before picked it.
+    """
 
     place: Place
     flow: Flow
     via: str | None
     spot: Spot
-    depth: int
+    depth: int = 0
+    backend: Spot | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
         found[depth].append(Edge(source, target, share))
 
     client = _client(begin)
-    front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, client, 0): Fraction(1)}
+    front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, client): Fraction(1)}
     for hop in range(path.MAX_HOPS + 1):
         onward: list[tuple[_At, Share]] = []
         for at, share in front.items():
@@ -106,20 +113,22 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
             if hop == path.MAX_HOPS:
                 decision = path.in_circles(decision)
             controllers |= {str(decision.facts["controller"])} if "controller" in decision.facts else set()
-            here, depth = _spot(view, decision) or at.spot, at.depth
+            here, depth = at.backend or _spot(view, decision) or at.spot, at.depth
             if here != at.spot:
                 draw(depth, at.spot, here, share)
                 depth += 1
-            if decision.action != "forward":
-                if path.outcome_of(decision)[0] not in ("pod", "failed"):
-                    draw(depth, here, _end(view, path.outcome_of(decision)), share)
-                continue
-            retried = _retried(timeline, decision, at)
-            for outcome, part in retried.items():  # several tries are one step here: to who answers in the end
-                draw(depth, here, _end(view, outcome), _part(share, part))
+            ends = _ends(timeline, decision, at)
+            for outcome, part in ends.items():
+                end = _end(view, outcome)
+                if end != here:
+                    draw(depth, here, end, _part(share, part))
             via = at.via if decision.layer == "dns" else None
-            for candidate, part in () if retried else zip(decision.candidates, _exact(decision), strict=True):
-                onward.append((_At(candidate.place, candidate.flow, via, here, depth), _part(share, part)))
+            splits = decision.splits and decision.layer != "pods"
+            for candidate, part in () if ends else zip(decision.candidates, _exact(decision), strict=True):
+                backend = Spot("backend", candidate.name) if splits else None
+                onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), _part(share, part)))
+            for limit in decision.limits:  # how many it refuses depends on load
+                draw(depth, here, _end(view, ("answered", str(limit.status))), None)
         front = summed({}, onward)
     drawn = tuple(tuple(sorted(merged(stage), key=lambda e: (_rank(e.source), _rank(e.target)))) for stage in found)
     spots = (tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
@@ -136,6 +145,8 @@ def _spot(view: Cluster, decision: Decision) -> Spot | None:
     kind, name = decision.place
     if decision.layer in ("dns", "network"):
         return None
+    if decision.layer == "mesh":
+        return Spot("proxy", _mesh_proxy(view, decision))
     if kind == "cloud-lb":
         return Spot("load balancer", "load balancer", name.partition(" ")[2] or name)  # "IP in ZONE" behind the IP
     if kind == "node":
@@ -143,6 +154,15 @@ def _spot(view: Cluster, decision: Decision) -> Spot | None:
     if decision.layer == "pods":
         return _pod(view, decision.flow.to)
     return Spot("proxy", name.rpartition("/")[2], decision.flow.to)
+
+
+def _mesh_proxy(view: Cluster, decision: Decision) -> str:
+    mesh = decision.facts.get("mesh") or member_at(view, decision.place).mesh
+    pod = view.pod_named.get(tuple(decision.place.name.split("/", 1)))
+    if mesh != "ambient":
+        return f"sidecar of {decision.place.name.rpartition('/')[2]}"
+    node = pod.spec.nodeName if pod else view.nodes[0].name  # a client that the model adds is on the first
+    return "waypoint" if decision.grain == "request" else f"ztunnel on {node}"
 
 
 def _pod(view: Cluster, address: str) -> Spot:
@@ -155,17 +175,29 @@ def _end(view: Cluster, outcome: path.Outcome) -> Spot:
     kind, what = outcome
     if kind in ("pod", "failed"):  # whatever it answers
         return _pod(view, what.split()[0])
-    return Spot("end", f"answered {what}" if kind == "answered" else LOST[what])
+    return Spot("end", called(kind, what))
 
 
-def _retried(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outcome, Fraction]:
-    """What it comes to where a proxy tries again because some of its pods fail; empty where none does."""
+def called(kind: str, what: str) -> str:
+    """What an end without a pod is called, by its outcome or by the column of a run that has it (status, lost)."""
+    return LOST.get(what, what) if kind == "lost" else f"answered {what}"
+
+
+def _ends(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outcome, Share]:
+    """What it comes to where nothing leads on, or a proxy tries again because some of its pods fail: several tries are
+    one step here, to who answers in the end. Empty where the candidates are drawn."""
+    if decision.action != "forward":
+        return {path.outcome_of(decision): Fraction(1)}
     if not decision.on_failure:
         return {}
-    for candidate in decision.candidates:
-        outcomes = path.shares(timeline, path.Start(candidate.place, candidate.flow))
-        if any(fails(decision, outcome) for outcome in outcomes):
-            return path.shares(timeline, path.Start(at.place, at.flow, at.via))
+    with suppress(NotModelled):
+        ways = [path.shares(timeline, path.Start(c.place, c.flow)) for c in decision.candidates]
+        if any(fails(decision, outcome) for way in ways for outcome in way):
+            once = replace(decision, balancer=None, ejects=None)
+            ends = dict.fromkeys(after_failures(once, ways, [Fraction(1)] * len(ways)))
+            with suppress(NotModelled):
+                ends = path.shares(timeline, path.Start(at.place, at.flow, at.via))
+            return ends
     return {}
 
 

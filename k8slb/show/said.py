@@ -27,6 +27,8 @@ def sentence(outcome: Any, route: Route, trace: Any) -> str:
         told += f"; expected {several[0]} to {several[-1]}"
     elif several:
         told += f"; expected {' or '.join(several)}" + " each" * (len(several) == 1 < len(shares))
+    if several and outcome.admitted < 1:
+        told += " of those that the limit admits"
     if several and outcome.spread[0]:
         told += ", ±{:.1%} ({})".format(*outcome.spread)
     if outcome.lost == outcome.requests:

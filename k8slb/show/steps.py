@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import link
 
-from .route import LOST, Route, Spot
+from .route import Route, Spot, called
 
 MOST = 1000  # nobody watches more
 FIT = {"width": "auto"}
@@ -51,21 +51,26 @@ class Journeys:
         self.route, self.outcome = route, outcome
         self.way = cache(self._way)
 
+    def _seen(self, number: int) -> set[str]:
+        """What the run's columns say of request `number` (from 1)."""
+        columns = self.outcome.run.columns.items()
+        met = ((column, names[codes[number - 1]]) for column, (names, codes) in columns if codes[number - 1] >= 0)
+        return {called(column, name) if column in ("status", "lost") else name for column, name in met}
+
     def _way(self, number: int) -> tuple[Spot, ...]:
-        """The spots that request `number` (from 1) passes, by what the run's columns say about it."""
-        seen = set()
-        for column, (names, codes) in self.outcome.run.columns.items():
-            if codes[number - 1] >= 0:
-                name = names[codes[number - 1]]
-                seen.add({"status": f"answered {name}", "lost": LOST.get(name, name)}.get(column, name))
-        return self.route.way(seen)
+        """The spots that a request passes; without the last where the route does not have what came of it."""
+        seen = self._seen(number)
+        *way, last = self.route.way(seen)
+        return (*way, last) if seen & {last.name, last.address} else tuple(way)
 
     def counts(self, number: int) -> Counter[Spot]:
         """How many of the first `number` requests ended where."""
         return Counter(self.way(i)[-1] for i in range(1, number + 1))
 
     def told(self, number: int) -> str:
-        run = self.outcome.run
+        """The spots that are known: where the run tells which, or there is but one."""
+        run, seen = self.outcome.run, self._seen(number)
         over = f" on connection {run.connection[number - 1] + 1:,}" if run.connections < run.requests else ""
-        names = [spot.name for spot in self.way(number)[1:] if spot.kind != "load balancer"]
-        return f"request {number:,}{over}: {', '.join(names)}"
+        ways = list(zip(self.way(number), self.route.stages, strict=False))
+        known = (spot for spot, stage in ways[1:] if len(stage) == 1 or seen & {spot.name, spot.address})
+        return f"request {number:,}{over}: {', '.join(s.name for s in known if s.kind != 'load balancer')}"

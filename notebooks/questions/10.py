@@ -9,25 +9,26 @@ from k8slb.course.questions import Exercise, Option, Prediction, Seen, Unfit, fu
 from k8slb.front import load
 
 PREDICTION = Prediction(
-    "order-service has 3 pods, `sessionAffinity: ClientIP` (kube-proxy keeps an address at its pod) and random picks. "
-    "ingress-nginx has one replica. 100 users send 1,000 requests through the Ingress. What do the pods get?",
+    "order-service has 3 pods and sessionAffinity: ClientIP: kube-proxy picks at random, then keeps an address at its "
+    "pod. ingress-nginx has one replica, and 100 users send 1,000 requests through the Ingress. "
+    "What is nearest to what the pods get?",
     (
         Option(
-            "1,000, 0 and 0",
+            "1,000, 0, 0: one address, one pod",
             "the controller sends to the ClusterIP",
-            "Then kube-proxy would keep the one address it sees, the controller's, at one pod. By default it is not asked.",
+            "Then kube-proxy would keep the one address it sees at one pod. But by default it is not asked.",
         ),
         Option(
-            "uneven, such as 380, 330 and 290: each user keeps a pod",
+            "380, 330, 290: each user keeps a pod",
             "sessionAffinity holds for users behind an Ingress",
             "The Service's affinity is a rule of kube-proxy, and these requests pass no rule of that Service.",
         ),
         Option(
-            "uneven, such as 341, 337 and 322: each request falls at random",
+            "341, 337, 322: each request by chance",
             "kube-proxy picks after the controller",
             "kube-proxy picks the controller's replica; the controller itself picks the pod, in turn.",
         ),
-        Option("334, 333 and 333"),
+        Option("334, 333, 333: one after the other"),
     ),
     "ingress-nginx reads the EndpointSlices and dials the pods in turn, past the ClusterIP and its affinity.",
 )

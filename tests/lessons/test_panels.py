@@ -14,8 +14,9 @@ from k8slb import path
 from k8slb.show import controls
 from k8slb.show.bars import Bar, bars
 from k8slb.show.kinds import number
-from k8slb.show.panels import panel
-from k8slb.show.route import edges
+from k8slb.show.panels import panel, rows_of
+from k8slb.show.route import called, edges
+from k8slb.show.steps import Journeys
 from k8slb.show.waymap import drawing, folded
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,32 @@ kind: Ingress
 metadata: {name: app-ingress}
 spec: {ingressClassName: plain}
 """
+NEXT = "error timeout http_503"
+CANARY = """
+kind: Ingress
+metadata:
+  name: canary
+  annotations: {nginx.ingress.kubernetes.io/canary: "true", nginx.ingress.kubernetes.io/canary-weight: "20"}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: myshop.example.com
+    http: {paths: [{path: /payments, pathType: Prefix, backend: {service: {name: order-service, port: {number: 80}}}}]}
+"""
+FAILING = """
+kind: Deployment
+metadata: {name: payment}
+spec: {template: {metadata: {annotations: {k8slb/fail: "0.5 503"}}}}
+"""
+
+
+def annotated(**annotations: str) -> str:
+    told = ", ".join(f'nginx.ingress.kubernetes.io/{k.replace("_", "-")}: "{v}"' for k, v in annotations.items())
+    return f"{{kind: Ingress, metadata: {{name: app-ingress, annotations: {{{told}}}}}}}"
+
+
+def space(labels: str) -> str:
+    return f"{{kind: Namespace, metadata: {{name: default, labels: {labels}}}}}"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +99,10 @@ def clusters(shop):
         "404": (shop, "https://myshop.example.com/nothing"),
         "no name": (shop, "http://nowhere.default.svc.cluster.local"),
         "ipvs": (shop.with_proxy(mode="ipvs"), PAYMENTS),
+        "two backends": (shop.apply(CANARY), PAYMENTS),
+        "some fail": (shop.apply(FAILING), PAYMENTS),
+        "some are tried again": (shop.apply(FAILING).apply(annotated(proxy_next_upstream=NEXT)), PAYMENTS),
+        "through ztunnel": (shop.apply(space("{istio.io/dataplane-mode: ambient}")), ORDERS),
         "the source text's": (k8slb.load("source-text"), PAYMENTS),
     }
 
@@ -90,13 +121,10 @@ def test_edges_carry_every_request_to_the_shares(shop, case):
         assert all(leaving[spot] in (0, share) for spot, share in arriving.items())
         ended += sum(share for spot, share in arriving.items() if not leaving[spot])
         assert sum(e.share for e in stage) == 1 - ended
-    shares = cluster.shares(url)
-    ends = route.ends()
-    assert {s.address: share for s, share in ends.items() if s.kind == "pod"} == shares
-    answered = {f"answered {status}": share for status, share in shares.answered.items()}
-    refused = {s.name: share for s, share in ends.items() if s.kind == "end"}
-    assert {k: v for k, v in refused.items() if k.startswith("answered")} == answered
-    assert sum(v for k, v in refused.items() if not k.startswith("answered")) == shares.lost
+    ends, outcomes = route.ends(), path.shares(cluster.timeline, path.start(cluster, url))
+    assert {s.address: share for s, share in ends.items() if s.kind == "pod"} == cluster.shares(url).reached
+    alone = {called(kind, what): p for (kind, what), p in outcomes.items() if kind not in ("pod", "failed")}
+    assert {s.name: share for s, share in ends.items() if s.kind == "end"} == alone
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -112,6 +140,41 @@ def test_every_request_of_a_run_has_its_way(shop, case):
         assert all(row[c] in passed for c in ("ingress_pod", "pod") if isinstance(row.get(c), str))
     counts = {s.address: n for s, n in shown.journeys.counts(40).items() if s.kind == "pod"}
     assert counts == {pod: n for pod, n in shown.outcome.counts().items() if n}
+
+
+def test_what_stands_between_proxy_and_pods(shop):
+    def drawn(cluster, url, kind, **how):
+        stages = edges(cluster.timeline, path.start(cluster, url, **how)).stages
+        return [[spot.name for spot in stage] for stage in stages if {spot.kind for spot in stage} == {kind}]
+
+    assert drawn(shop.apply(CANARY), PAYMENTS, "backend") == [["order-service:80", "payment-service:80"]]
+    ambient = shop.apply(space("{istio.io/dataplane-mode: ambient}"))
+    assert drawn(ambient, ORDERS, "proxy", from_="pod:default/payment-2") == [["ztunnel on node-b"]]
+    sidecars = shop.apply(space("{istio-injection: enabled}"))
+    assert drawn(sidecars, ORDERS, "proxy", from_="pod:default/payment-2") == [["sidecar of payment-2"]]
+
+
+def test_what_depends_on_load_is_drawn_all_the_same(shop):
+    least = shop.apply(annotated(load_balance="ewma", proxy_next_upstream=NEXT)).apply(FAILING)
+    pods = {s.name: share for s, share in edges(least.timeline, path.start(least, PAYMENTS)).ends().items()}
+    assert pods == {"payment-1": None, "payment-2": None}
+    limited = panel(shop.apply(annotated(limit_rps="5")), PAYMENTS, rate=100)
+    counts, refused = limited.outcome.counts("status"), limited.outcome.counts("refused_by")
+    assert limited.rows[-1] == Bar("answered 503", counts["503"], counts["503"] / 1000, None, False)
+    assert sum(refused.values()) == counts["503"] > 100 and sum(row.count for row in limited.rows) == 1000
+    statuses = limited.outcome.table["status"]
+    late = int((statuses == "503").idxmax()) + 1
+    assert limited.journeys.way(late)[-1].name == "answered 503"
+    assert limited.journeys.counts(late)[limited.journeys.way(late)[-1]] == 1
+
+
+def test_an_answer_that_the_route_does_not_have_is_a_row_and_no_pod(shop):
+    fewer = shop.apply("kind: Service\nmetadata: {name: order-service}\nspec: {selector: {app: other}}")
+    outcome = shop.send(ORDERS, rate=100, becomes={5: fewer})
+    route = edges(shop.timeline, path.start(shop, ORDERS))
+    assert [*rows_of(outcome, route)][-1] == Bar("connection refused", outcome.lost, outcome.lost / 1000, None, False)
+    assert 400 < outcome.lost < 600
+    assert [spot.kind for spot in Journeys(route, outcome).way(1000)] == ["client", "node"]
 
 
 def test_what_does_not_fit_is_one_row(shop):

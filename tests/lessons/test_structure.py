@@ -49,6 +49,7 @@ GLOSSARY = {
     "upstream": "10",
     "canary": "10",
     "HTTPRoute": "11",
+    "ReferenceGrant": "11",
     "sidecar": "12",
     "preStop": "13",
 }

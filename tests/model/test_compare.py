@@ -122,6 +122,19 @@ def test_what_is_not_modelled_is_a_cell_and_differs():
         compare({})
 
 
+def test_what_nobody_can_send_is_not_asked():
+    paths = ["/a\u00a0b", "/\x07", "x", "^/y", "(", "/" + "z" * 9000, "/%"]
+    rules = [f"{HOST} /p Prefix a"]
+    view = k8slb.load(manifests([{"rules": rules, "annotations": {"canary-by-header": "no header"}}], "spec"))
+    raw = [dict(o.raw) for o in view.objects]
+    (ingress,) = [o for o in raw if o["kind"] == "Ingress"]
+    (rule,) = ingress["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]
+    rule["http"]["paths"] += [{"path": p, "pathType": "ImplementationSpecific", "backend": backend} for p in paths]
+    told = compare({"view": k8slb.load("\n---\n".join(map(json.dumps, raw)))})
+    assert len(told.rows) > 20 and all(p.url.isprintable() and len(p.url) < 8193 for p, _ in told.rows)
+
+
 def test_of_too_many_urls_the_rules_own_are_asked_and_the_rest_is_counted():
     view = cluster(*({"rules": [f"{HOST} /p{i} Prefix a"]} for i in range(300)), scope="spec")
     told = compare({"view": view})

@@ -126,7 +126,7 @@ def test_a_rewrite_target_becomes_a_url_rewrite(path, target, match, change):
     assert tuple(rule["matches"][0]["path"].values()) == match
     (found,) = rule["filters"]
     assert change.items() <= found["urlRewrite"]["path"].items() and not made.untranslated
-    assert all(not p.what == "" for p, _ in made.changes.rows)  # the paths that the rule means are as before
+    assert "" not in kinds(made)  # the paths that the rule means are as before
 
 
 def test_what_a_prefix_loses_of_a_regular_expression_is_told():
@@ -253,6 +253,18 @@ def test_more_rules_than_a_route_may_hold_become_several_routes():
     assert [len(d["spec"]["rules"]) for d in found] == [16, 16, 8] and not made.changes.rows
 
 
+def test_more_listeners_than_a_gateway_may_hold_become_several_gateways_and_no_name_is_taken_twice():
+    hosts = [f"h{i}.example" for i in range(40)] + ["a-b.example", "a.b.example"]  # the last two read alike as names
+    rules = [f"{h} / Prefix a" for h in hosts]
+    text = manifests([{"rules": rules, "tls": [{"hosts": hosts, "secretName": "t"}]}], "spec")
+    old = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "test"}}
+    old["spec"] = {"gatewayClassName": "other", "listeners": [{"name": "x", "port": 80, "protocol": "HTTP"}]}
+    made = k8slb.load([text, json.dumps(old)]).translate()
+    found = [d for d in yaml.safe_load_all(made.yaml) if d["kind"] == "Gateway"]
+    assert [(d["metadata"]["name"], len(d["spec"]["listeners"])) for d in found] == [("test-2", 64), ("test-3", 20)]
+    assert str(answer_of(made.cluster, "https://a.b.example/")) == "200 default/a:80 gets / [default/t]"
+
+
 def test_an_ingress_that_nobody_serves_is_told_and_goes():
     other = {"rules": ["other.example / Prefix b"], "class": "missing"}
     made = translated({"rules": [f"{HOST} /a Prefix a"]}, other, scope="spec")
@@ -274,7 +286,7 @@ def test_the_command_prints_objects_that_load_again_and_tells_what_changes(tmp_p
     assert main(["translate", "-f", "shop", "--gateway-class", "eg", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert {o["kind"] for o in told["objects"]} == {"Gateway", "HTTPRoute"}
-    assert {c["why"] for c in told["changes"]} and told["objects"][0]["spec"]["gatewayClassName"] == "eg"
+    assert all(c["why"] for c in told["changes"]) and told["objects"][0]["spec"]["gatewayClassName"] == "eg"
     (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
     assert main(["translate", "-f", str(tmp_path / "none.yaml")]) == 2
     assert main(["translate", "-f", "shop", "--gateway-class", "No Name"]) == 2

@@ -15,11 +15,12 @@ from ...controllers import Controller
 from ...decision import Lazily, Rejected
 from ...errors import NotModelled, shown
 from ...objects import Ingress, IngressBackend
+from ...patterns import search
 from ...traffic import Flow, Request
 from . import nginx_annotations as notes
 from . import nginx_upstreams as backends
 from .match import Answered, Matched, Route, age_unknown, by_age, routes_by_host, takers, with_headers
-from .nginx_annotations import MODELLED, Terms, annotation, listed, search
+from .nginx_annotations import MODELLED, Terms, annotation, listed
 from .nginx_upstreams import Upstream, is_canary, name_of
 
 DEFAULT_CERTIFICATE = "ingress-nginx's self-signed default"

@@ -9,9 +9,6 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from math import comb, prod
-from urllib.parse import parse_qs
 
 from ...cluster import Cluster
 from ...controllers import Controller
@@ -84,30 +81,10 @@ def filled(text: str, request: Request, client: str | None = None, path: str = "
         if kind not in ("http", "cookie", "arg"):
             raise NotModelled(f"the nginx variable {shown(found[0])}")
         if kind == "arg":
-            return next((v[0] for k, v in parse_qs(query).items() if k.lower() == rest), "")
+            return next((v for k, v in request.query.items() if k.lower() == rest), "")
         return (cookie(request, rest) if kind == "cookie" else request.header(rest.replace("_", "-"))) or ""
 
     return _VARIABLE.sub(value, text)
-
-
-def search(pattern: str, text: str, flags: int = 0) -> re.Match | None:
-    """Where a regular expression of an Ingress matches. re.error for what is none, NotModelled for one without end."""
-    endless, repeats, choices, compiled = _compiled(pattern, flags)
-    if endless or comb(len(text) + repeats, repeats) * choices > 10**8:  # the ways there are to try
-        raise NotModelled(f"the regular expression {shown(pattern)}: it may take for ever on {shown(text)}")
-    return compiled.search(text)
-
-
-@lru_cache(2**15)
-def _compiled(pattern: str, flags: int) -> tuple[bool, int, int, re.Pattern]:
-    bare = re.sub(r"\\.|\[\^?.[^]]*\]", "x", pattern, flags=re.DOTALL)  # without escapes and character classes
-    repeats = len(re.findall(r"[*+{]", bare))
-    choices = prod(1 + part.count("|") for part in re.split("[()]", bare)) << len(re.findall(r"(?<![*+}(])\?", bare))
-    try:
-        compiled = re.compile(re.sub(r"\(\?<(?=\w)", "(?P<", pattern), flags)
-    except (OverflowError, RecursionError):
-        raise NotModelled(f"the regular expression {shown(pattern)}") from None
-    return bool(re.search(r"\)[*+{]", bare)), repeats, choices, compiled
 
 
 def redirect(ingress: Ingress, request: Request, path: str) -> Answered | None:

@@ -17,10 +17,11 @@ from ...decision import Memory, OnFailure
 from ...endpoints import Endpoint, of_port
 from ...errors import NotModelled, shown
 from ...objects import Ingress, Service, ServicePort
+from ...patterns import search
 from ...traffic import Flow, Request
 from ...upstream import Policy
 from .match import Matched
-from .nginx_annotations import DYNAMIC, annotation, cookie, filled, named, number, on_failure, search
+from .nginx_annotations import DYNAMIC, annotation, cookie, filled, named, number, on_failure
 
 IN_TURN = "takes the next ready pod in turn (a counter per worker of this replica)"
 FASTER = "takes of two pods drawn at random the one that answered faster lately (EWMA)"

@@ -21,7 +21,7 @@ from ...traffic import Flow
 from ...upstream import Policy, among, dial
 from . import istio, linkerd
 from .istio import Backend, Traffic
-from .members import ASIDE, ROOT, Member, certificate, member_at, mtls, namespace, of_kind
+from .members import ASIDE, ROOT, Member, certificate, member_at, mtls, namespace
 
 CALLED = {"istio": "the pod's Istio sidecar", "linkerd": "the pod's Linkerd proxy", "waypoint": "the waypoint {}"}
 CALLED["ambient"] = "the node's ztunnel (Istio ambient)"
@@ -50,7 +50,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         trusted = to_endpoint(view, Endpoint(flow.destination, flow.port), replace(flow, identity=caller.identity))
         return Decision(grain="connection", action="forward", flow=flow, why=why, candidates=(trusted,), **common)
     service, port, _ = reached
-    aside = (o for o in of_kind(view, *ASIDE) if o.namespace in (caller.namespace, service.namespace, ROOT))
+    aside = (o for o in view.of(*ASIDE) if o.namespace in (caller.namespace, service.namespace, ROOT))
     common["warnings"] = tuple(f"{o} is not modelled" for o in aside)
     if service.spec.internalTrafficPolicy == "Local" or service.spec.trafficDistribution:
         common["warnings"] += (f"{service}: internalTrafficPolicy and trafficDistribution are not modelled in a mesh",)
@@ -72,7 +72,7 @@ def _waypoint(view: Cluster, service: Service, caller: Member) -> tuple[Member, 
     word, labels = "istio.io/use-waypoint", service.metadata.labels
     labels = labels if word in labels else namespace(view, service.namespace).labels
     key = ("Gateway", labels.get(f"{word}-namespace", service.namespace), labels.get(word, "none"))
-    if any(o.key == key for o in of_kind(view, "Gateway")):
+    if any(o.key == key for o in view.of("Gateway")):
         return Member("waypoint", *key[1:]), ()
     told = f"{service}: the waypoint {key[1]}/{key[2]} is not in the input, so ztunnel goes without"
     return caller, (told,) if key[2] != "none" else ()
@@ -116,13 +116,11 @@ def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, c
 
 def _routes(view: Cluster, caller: Member, to: Backend) -> routes.Table:
     """The HTTPRoutes whose parent is this Service port: of the caller's namespace, else of the Service's."""
+    given = view.routes_of.get(("Service", *to.service.key[1:]), ())
+    mine = [r for r, parent in given if parent.port in (None, to.port.port)]
+    near = ([r for r in mine if r.namespace == space] for space in (caller.namespace, to.service.namespace))
     key = ("mesh routes", caller.namespace, *to.service.key[1:], to.port.port)
-    if key not in view._memo:
-        given = view.routes_of.get(("Service", *to.service.key[1:]), ())
-        mine = [r for r, parent in given if parent.port in (None, to.port.port)]
-        near = ([r for r in mine if r.namespace == space] for space in (caller.namespace, to.service.namespace))
-        view._memo[key] = routes.table((r, ()) for r in next(filter(None, near), ()))
-    return view._memo[key]
+    return view.once(key, lambda: routes.table((r, ()) for r in next(filter(None, near), ())))
 
 
 def _traffic(view: Cluster, caller: Member, flow: Flow, to: Backend) -> Traffic:

@@ -8,27 +8,17 @@ that are not modelled. A connection that fails is tried again whatever retryOn s
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
 
-from ... import routes
 from ...cluster import Cluster
 from ...decision import Ejects, Memory, OnFailure
 from ...endpoints import of_port
 from ...errors import NotModelled
 from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService
-from ...objects.meshes import (
-    ConsistentHash,
-    HTTPMatchRequest,
-    HTTPRetry,
-    LoadBalancerSettings,
-    RouteDestination,
-    StringMatch,
-    seconds,
-    unread,
-)
+from ...objects import meshes as api
+from ...patterns import whole
 from ...traffic import Flow, Request
 from ...upstream import Policy
-from .members import ROOT, of_kind
+from .members import ROOT, oldest
 
 SUFFIX = ".svc.cluster.local"
 HTTP, OTHERS = ("http", "http2", "grpc"), ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
@@ -78,7 +68,7 @@ def _full(host: str, namespace: str) -> str:
 
 
 def ignored(thing: Object) -> tuple[str, ...]:
-    fields = (".".join(map(str, path)) for path in unread(thing.raw.get("spec", {}), type(thing.spec)))
+    fields = (".".join(map(str, path)) for path in api.unread(thing.raw.get("spec", {}), type(thing.spec)))
     return tuple(f"{thing}: {name} is not modelled" for name in fields)
 
 
@@ -88,7 +78,7 @@ def ignored(thing: Object) -> tuple[str, ...]:
 def routed(view: Cluster, to: Backend, request: Request) -> tuple[VirtualService, str, list[Backend]] | None:
     """(the oldest VirtualService for this Service, its route for the request, the backends), a host by name before one
     with *; no backends where no route matches."""
-    given = [v for v in of_kind(view, "VirtualService") if "mesh" in v.spec.gateways and v.spec.http]
+    given = [v for v in oldest(view, VirtualService) if "mesh" in v.spec.gateways and v.spec.http]
     given = [("*" in h, v) for v in given for h in v.spec.hosts if _covers(h, v.namespace, to.service)]
     if not given:
         return None
@@ -104,7 +94,7 @@ def routed(view: Cluster, to: Backend, request: Request) -> tuple[VirtualService
     return by, named, [replace(_backend(view, by.namespace, part, to.port), failure=failure) for part in live]
 
 
-def _backend(view: Cluster, namespace: str, part: RouteDestination, asked: ServicePort) -> Backend:
+def _backend(view: Cluster, namespace: str, part: api.RouteDestination, asked: ServicePort) -> Backend:
     """A Service of one port needs no number; in one of several the port that was asked for is meant."""
     to = part.destination
     name, _, rest = _full(to.host, namespace).removesuffix(SUFFIX).partition(".")
@@ -115,7 +105,7 @@ def _backend(view: Cluster, namespace: str, part: RouteDestination, asked: Servi
     return Backend(service, service and service.port_of(number), called, part.weight, to.subset)
 
 
-def _retried(retry: HTTPRetry | None) -> OnFailure:
+def _retried(retry: api.HTTPRetry | None) -> OnFailure:
     if retry is None:
         return RETRIED
     words = (w.strip() for w in (retry.retryOn or RETRY_ON).split(","))
@@ -123,15 +113,15 @@ def _retried(retry: HTTPRetry | None) -> OnFailure:
     return replace(RETRIED, tries=1 + retry.attempts, statuses=statuses if retry.attempts else frozenset())
 
 
-def _matches(match: HTTPMatchRequest, request: Request) -> bool:
+def _matches(match: api.HTTPMatchRequest, request: Request) -> bool:
     pairs = [(match.uri, request.path.partition("?")[0]), (match.method, request.method)]
     pairs += [(wanted, request.header(name)) for name, wanted in match.headers.items()]
     return all(_holds(wanted, given) for wanted, given in pairs)
 
 
-def _holds(wanted: StringMatch, given: str | None) -> bool:
+def _holds(wanted: api.StringMatch, given: str | None) -> bool:
     alike = given is not None and wanted.exact in (None, given) and given.startswith(wanted.prefix)
-    return alike and (not wanted.regex or routes.whole(wanted.regex, given))
+    return alike and (not wanted.regex or whole(wanted.regex, given))
 
 
 # --- DestinationRule -------------------------------------------------------------------------------------------------
@@ -145,7 +135,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
     balancer, outlier = (
         next((v for p in policies if (v := getattr(p, name))), None) for name in ("loadBalancer", "outlierDetection")
     )
-    balancer = balancer or LoadBalancerSettings()
+    balancer = balancer or api.LoadBalancerSettings()
     if balancer.simple == "PASSTHROUGH":
         raise NotModelled(f"loadBalancer PASSTHROUGH ({rules[0]})")
     how = f"picks by {balancer.simple} ({rules[0]})" if balancer.simple else "picks by LEAST_REQUEST, Istio's default"
@@ -154,7 +144,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
         policy = _hashing(policy, balancer.consistentHash, flow)
     warnings = tuple(w for r in rules for w in ignored(r))
     if outlier and outlier.consecutive5xxErrors:
-        times = map(seconds, (outlier.interval, outlier.baseEjectionTime))
+        times = map(api.seconds, (outlier.interval, outlier.baseEjectionTime))
         percent, panic = float(outlier.maxEjectionPercent or 10), float(outlier.minHealthPercent)
         policy = replace(policy, ejects=Ejects(outlier.consecutive5xxErrors, *times, percent=percent, panic=panic))
         zones = {e.zone for e in of_port(view, to.service, to.port)}
@@ -167,17 +157,17 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
 def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
     """Those of one namespace with the most specific host: the first one's policy counts, and the subsets of all."""
     for space in dict.fromkeys((namespace, service.namespace, ROOT)):
-        near = (r for r in of_kind(view, "DestinationRule") if r.namespace == space)
+        near = (r for r in oldest(view, DestinationRule) if r.namespace == space)
         if mine := [r for r in near if _covers(r.spec.host, space, service)]:
             best = max((r.spec.host for r in mine), key=lambda host: ("*" not in host, len(host)))
             return [r for r in mine if r.spec.host == best]
     return []
 
 
-def _hashing(policy: Policy, by: ConsistentHash, flow: Flow) -> Policy:
+def _hashing(policy: Policy, by: api.ConsistentHash, flow: Flow) -> Policy:
     """The hash works on the caller's address, or on a part of the request; one that lacks it goes to any pod."""
     headers = dict(flow.request.headers) if flow.request else {}
-    query = dict(parse_qsl(flow.request.path.partition("?")[2])) if flow.request else {}
+    query = flow.request.query if flow.request else {}
     cookies = dict(re.findall(r"([^=;\s]+)=([^;]*)", headers.get("cookie", "")))
     cookie, remembers = by.httpCookie, ()
     if cookie:

@@ -4,15 +4,14 @@ Istio 1.31: pkg/kube/inject/inject.go, the webhooks' and ambient's selectors. Li
 mesh's root namespace and trust domain are the installers' own.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ...cluster import Cluster, grouped
+from ...cluster import Cluster
 from ...decision import Place
 from ...endpoints import of_port
-from ...objects import Object, ObjectMeta, PeerAuthentication, Pod, Service
+from ...objects import ObjectMeta, PeerAuthentication, Pod, Service
 
 ROOT, DOMAIN = "istio-system", "cluster.local"
-READ = ("Namespace", "DestinationRule", "VirtualService", "PeerAuthentication", "Gateway")
 ASIDE = ("ServiceProfile", "ServiceEntry", "Sidecar", "EnvoyFilter", "AuthorizationPolicy", "Server")
 
 
@@ -35,28 +34,21 @@ class Member(NamedTuple):
         return f"{self.account}.{self.namespace}.serviceaccount.identity.linkerd.{DOMAIN}"
 
 
-def of_kind(view: Cluster, *kinds: str) -> list[Object]:
-    """The input's objects of these kinds, of `READ` or `ASIDE`, the oldest first."""
-    if "mesh objects" not in view._memo:
-        known = {*READ, *ASIDE}
-        found = [o for o in view.objects if o.kind in known]
-        found.sort(key=lambda o: o.metadata.creationTimestamp)
-        view._memo["mesh objects"] = grouped((o.kind, o) for o in found)
-    return [o for kind in kinds for o in view._memo["mesh objects"].get(kind, ())]
+def oldest(view: Cluster, *kinds: type | str) -> list[Any]:
+    """The input's objects of these kinds, the oldest first."""
+    return sorted(view.of(*kinds), key=lambda o: o.metadata.creationTimestamp)
 
 
 def namespace(view: Cluster, name: str) -> ObjectMeta:
-    return next((o.metadata for o in of_kind(view, "Namespace") if o.name == name), ObjectMeta(name))
+    return view.namespaces.get(name, ObjectMeta(name))
 
 
 def member_at(view: Cluster, place: Place) -> Member:
     """The part in a mesh of what is at a place "pod"; a client pod that the model adds has its namespace's."""
-    known = view._memo.setdefault("mesh members", {})
-    if place not in known:
-        space, _, name = place.name.partition("/")
-        pod = view.pod_named.get((space, name)) or Pod(metadata=ObjectMeta(name, space))
-        known[place] = Member(_mesh(view, pod), space, pod.spec.serviceAccountName or "default")
-    return known[place]
+    space, _, name = place.name.partition("/")
+    pod = view.pod_named.get((space, name)) or Pod(metadata=ObjectMeta(name, space))
+    account = pod.spec.serviceAccountName or "default"
+    return view.once(("mesh member", place), lambda: Member(_mesh(view, pod), space, account))
 
 
 def _mesh(view: Cluster, pod: Pod) -> str:
@@ -85,7 +77,7 @@ def _injected(own: ObjectMeta, space: ObjectMeta) -> bool:
 def mtls(view: Cluster, pod: Pod, port: int) -> tuple[str, PeerAuthentication | None]:
     """(mode, what says so) for callers of a pod in Istio: by a policy for the pod, else for its namespace, else for the
     mesh, the oldest of each; PERMISSIVE where none says."""
-    rules = [p for p in of_kind(view, "PeerAuthentication") if p.namespace in (pod.namespace, ROOT)]
+    rules = [p for p in oldest(view, PeerAuthentication) if p.namespace in (pod.namespace, ROOT)]
     own = [p for p in rules if p.namespace == pod.namespace and p.spec.selector.matchLabels]
     own = [p for p in own if p.spec.selector.matches(pod.metadata.labels)]
     wide = ([p for p in rules if p.namespace == n and not p.spec.selector.matchLabels] for n in (pod.namespace, ROOT))
@@ -112,7 +104,5 @@ def certificate(view: Cluster, caller: Member, ip: str, port: int, service: Serv
 
 def _headless(view: Cluster) -> set[str]:
     """The endpoints of headless Services, for each of which a sidecar listens."""
-    if "headless" not in view._memo:
-        ports = ((s, p) for s in view.services.values() if s.headless for p in s.spec.ports)
-        view._memo["headless"] = {e.address for s, p in ports for e in of_port(view, s, p)}
-    return view._memo["headless"]
+    ports = ((s, p) for s in view.services.values() if s.headless for p in s.spec.ports)
+    return view.once("headless", lambda: {e.address for s, p in ports for e in of_port(view, s, p)})
