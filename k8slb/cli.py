@@ -21,10 +21,7 @@ from .positions import Source
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    if given[:1] == ["lab"]:
-        return lab.main(given[1:])
-    args = _parser().parse_args(given)
+    args = _parser().parse_args(argv)
     try:
         return args.run(args)
     except K8slbError as error:
@@ -54,7 +51,6 @@ def _parser() -> argparse.ArgumentParser:
             told = {k: TYPES[v] if k == "type" else v for k, v in option.items() if k not in ("flags", "one_of")}
             (groups[option["one_of"]] if "one_of" in option else one).add_argument(*option["flags"], **told)
         one.set_defaults(run=RUN[name], **{"max_size": MAX_SIZE} if "manifests" in command["shared"] else {})
-    commands.add_parser("lab", help="open the lessons in JupyterLab", add_help=False)  # reads its own arguments
     return parser
 
 
@@ -149,3 +145,4 @@ def _number_or_each(text: str) -> int | dict[str, int]:
 TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers": _numbers}
 TYPES["number or each"] = _number_or_each
 RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks, "translate": _translate}
+RUN["lab"] = lab.main

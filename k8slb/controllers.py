@@ -23,9 +23,10 @@ CONTROLLER_LABEL = "k8slb/controller"  # marks pods as replicas of the controlle
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a controller: its usual class, its annotations' prefix, its pods' app name and image, where its
-    chart installs it (namespace/name), what it dials unless told otherwise (`opt_in`), and its default balancer
-    (`published`: the name in k8slb.balancers). From data/controllers.json, with the source of each."""
+    """What is known of a controller: its usual class, its annotations' prefix and those that the model reads
+    (`reads`), its pods' app name and image, where its chart installs it (namespace/name), what it dials unless told
+    otherwise (`opt_in`), its default balancer (`published`: the name in k8slb.balancers), the `headers` it sets and the
+    `certificate` it serves where none is given. From data/controllers.json, with the source of each."""
 
     title: str
     version: str
@@ -41,6 +42,9 @@ class Known:
     installed: str = ""
     opt_in: str = ""
     published: str = ""
+    reads: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    certificate: str | None = None
 
 
 KNOWN: dict[str, Known] = {
@@ -128,10 +132,11 @@ class Controller:
         return NotModelled(f"requests through {known.title} ({self.name}): {told}, by default by {known.balancer}")
 
 
-def foreign(ingress: Ingress, controller: str) -> str:
-    """The annotations of an Ingress that are other controllers' than this one."""
-    prefixes = tuple(known.annotations for c, known in KNOWN.items() if known.annotations and c != controller)
-    return ", ".join(name for name in ingress.metadata.annotations if name.startswith(prefixes))
+def unread(own: Known, thing: Object) -> str:
+    """The annotations made for Ingress controllers that have no part in what one of them does here."""
+    prefixes = tuple(known.annotations for known in KNOWN.values() if known.annotations)
+    read = {own.annotations + name for name in own.reads}
+    return ", ".join(sorted(n for n in thing.metadata.annotations if n.startswith(prefixes) and n.lower() not in read))
 
 
 def named(name: object) -> str:

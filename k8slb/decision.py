@@ -150,6 +150,10 @@ class OnFailure:
     methods: frozenset[str] = frozenset()
     budget: Budget | None = None
 
+    def answer(self, action: str) -> int:
+        """The status for a peer that refused ("reject") or stayed silent."""
+        return self.refused if action == "reject" else self.timed_out
+
 
 @dataclass(frozen=True, slots=True)
 class Ejects:
@@ -231,7 +235,7 @@ class Timeline:
                 raise InputError(told, expected="seconds above 0, and the cluster from then on")
         return cls(((0.0, first), *((float(t), becomes[t]) for t in sorted(becomes))))
 
-    @property
+    @cached_property
     def instants(self) -> list[float]:
         """The seconds, from 0 on, between which no place learns of a change."""
         lags = {0.0, *self.lag.values()}

@@ -79,18 +79,21 @@ def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> lis
         names = class_names(controller, objects)
         if any(runs(controller, names, o) for o in objects if isinstance(o, (k8s.Pod, k8s.Workload))):
             continue
-        added += _made(replica_of(controller, names[0] if names else ""))
-        front = added[-1]
-        running.assumptions.append(
-            f"no pods of the controller {controller} in the input: one replica, {front.namespace}/{front.name}-1, "
-            "behind a Service of type LoadBalancer; DNS points the hosts of its Ingresses there"
-        )
+        made = replica_of(controller, names[0] if names else "")
+        added += _assumed(f"the controller {controller}", made, "the hosts of its Ingresses", running)
     return added
 
 
-def _made(written: Iterable[dict]) -> list[k8s.Object]:
-    types = {"Deployment": k8s.Workload, "Service": k8s.Service}
-    return [k8s.decoder(types[raw["kind"]])(raw) for raw in written]
+def _assumed(
+    whose: str, made: Iterable[dict], hosts: str, running: Running, front: k8s.Service | None = None
+) -> list[k8s.Object]:
+    """A replica that the input has not, and the Service before it, unless the input has that."""
+    pods, service = (k8s.decoder(kind)(raw) for kind, raw in zip((k8s.Workload, k8s.Service), made, strict=True))
+    running.assumptions.append(
+        f"no pods of {whose} in the input: one replica, {pods.namespace}/{pods.name}-1, behind "
+        f"{front or 'a Service of type LoadBalancer'}; DNS points {hosts} there"
+    )
+    return [pods] if front else [pods, service]
 
 
 def gateway_of(gateway: k8s.Gateway, classes: Mapping[str, k8s.GatewayClass]) -> Served:
@@ -124,12 +127,8 @@ def _assumed_gateways(objects: Sequence[k8s.Object], running: Running) -> list[k
         ports = [(f"{protocol.lower()}-{n}", n, protocol) for n, protocol in listened]
         given = [a for a in gateway.status.addresses or gateway.spec.addresses if a.value and ":" not in a.value]
         status = {"ingress": [{"ip" if a.type == "IPAddress" else "hostname": a.value} for a in given]}
-        made = _made(replica(meta, labels, ports, status={"loadBalancer": status}))
-        added += made[:1] if front else made
-        running.assumptions.append(
-            f"no pods of {gateway} in the input: one replica, {gateway.namespace}/{meta['name']}-1, behind "
-            f"{front or 'a Service of type LoadBalancer'}; DNS points the hosts of its listeners and HTTPRoutes there"
-        )
+        made = replica(meta, labels, ports, status={"loadBalancer": status})
+        added += _assumed(str(gateway), made, "the hosts of its listeners and HTTPRoutes", running, front)
     return added
 
 
@@ -194,25 +193,20 @@ def endpoint_slices(
     for pod in pods:
         if not (pod.running and pod.status.podIP):
             continue
-        ports = []
-        for port in service.spec.ports:
-            number = port.target if isinstance(port.target, int) else pod.port_named(port.target, port.protocol)
-            if number is not None:
-                ports.append(k8s.EndpointPort(number, port.name, port.protocol))
+        found = ((p, pod.port_for(p.target, p.protocol)) for p in service.spec.ports)
+        ports = tuple(k8s.EndpointPort(number, p.name, p.protocol) for p, number in found if number is not None)
         if service.spec.ports and not ports:
             continue  # a name that this pod does not know
         serving = pod.ready or service.spec.publishNotReadyAddresses
         ready = serving and (not pod.terminating or service.spec.publishNotReadyAddresses)
-        zone = nodes[pod.spec.nodeName].zone if pod.spec.nodeName in nodes else ""
+        node, zone = pod.spec.nodeName, nodes[pod.spec.nodeName].zone if pod.spec.nodeName in nodes else ""
         wanted = service.spec.trafficDistribution
         zones = (k8s.Named(zone),) if wanted and ready and zone else ()
-        hints = k8s.EndpointHints(
-            zones, (k8s.Named(pod.spec.nodeName),) if wanted == "PreferSameNode" and ready else ()
-        )
-        conditions = k8s.EndpointConditions(ready, serving, pod.terminating)
-        node, pod_ref = pod.spec.nodeName, k8s.Reference("Pod", pod.name)
+        same = (k8s.Named(node),) if wanted == "PreferSameNode" and ready else ()
+        conditions, hints = k8s.EndpointConditions(ready, serving, pod.terminating), k8s.EndpointHints(zones, same)
+        pod_ref = k8s.Reference("Pod", pod.name)
         endpoint = k8s.SliceEndpoint((pod.status.podIP,), conditions, node, zone, hints, pod_ref)
-        groups.setdefault(tuple(ports), []).append(endpoint)
+        groups.setdefault(ports, []).append(endpoint)
     slices = []
     for i, (ports, endpoints) in enumerate(groups.items()):
         labels = {"kubernetes.io/service-name": service.name}

@@ -134,10 +134,14 @@ class _AtOnce(Sender):
             for (at, proxy), parts in standing.items():
                 mine = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
                 decision = in_circles(at.decision) if hop == MAX_HOPS else at.decision
+                if decision.limits:
+                    raise _Remembers
                 if decision.action == "forward":
                     moving[at.state].append((at, proxy, mine))
                 else:
-                    self.ledger.ended(decision, proxy and proxy.decision, mine)
+                    answers = proxy and failed(proxy.decision, decision.action, None)
+                    status = proxy.decision.on_failure.answer(decision.action) if answers else decision.status
+                    self.ledger.ended(decision, "respond" if answers else decision.action, status, mine)
             standing = defaultdict(list)
             for several in moving.values():
                 together = np.sort(np.concatenate([m for *_, m in several])) if len(several) > 1 else several[0][2]
@@ -153,7 +157,7 @@ class _AtOnce(Sender):
         entry, held, lasting = at.entry, self.held, self.held and self.time is not None and self.time[-1]
         if at.affinity or (entry and held and (held > entry.capacity or lasting > (entry.unused or entry.timeout))):
             raise _Remembers
-        if at.cookie or at.decision.limits or self._tries_again(at):
+        if at.cookie or self._tries_again(at):
             raise _Remembers
         if len(at.onward) == 1 or at.policy is None:
             return np.zeros(len(who), dtype=np.int8)

@@ -44,7 +44,10 @@ def whole(number: object, what: str, low: int, high: int) -> int:
 
 def printable(text: str) -> str:
     """`text` without control characters, so that a name from a manifest cannot steer a terminal."""
-    return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in str(text))
+    text = str(text)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in text)
 
 
 def shown(value: object, limit: int = 60) -> str:

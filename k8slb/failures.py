@@ -4,7 +4,7 @@ And what that comes to, exactly: each way a peer can go on is a spread of outcom
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from .decision import Candidate, Decision
 from .errors import NotModelled
 
 MOST_TRIES = 100  # where a proxy's own settings name no limit
+MOST_PODS = 500  # that fail now and then, each in its own way, for the exact shares of retries in turn
 # ("pod", "ip:port"), ("failed", "ip:port 500") where a pod answers so, ("answered", "404") where a proxy does itself,
 # or ("lost", "reject" | "drop" | "unresolved")
 Outcome = tuple[str, str]
@@ -26,16 +27,16 @@ def untried(policy: Balancer, peers: Sequence[Candidate], tried: Sequence[Candid
 
 
 def tries_of(decision: Decision) -> int:
-    """How often a proxy tries in all; its Service's one ClusterIP only once."""
-    return min(decision.on_failure.tries, MOST_TRIES) if decision.balancer else 1
+    """How often it is tried in all; a Service's one ClusterIP only once."""
+    return min(decision.on_failure.tries, MOST_TRIES) if decision.on_failure and decision.balancer else 1
 
 
-def failed(proxy: Decision, action: str, status: int | None) -> bool:
-    """Whether what came of a request is a failure to the proxy that dialled."""
-    failure, request = proxy.on_failure, proxy.flow.request
-    if action == "respond" and status in failure.statuses:
+def failed(dialled: Decision, action: str, status: int | None) -> bool:
+    """Whether what came of a request is a failure to the proxy that dialled; to no other layer is it anything."""
+    failure, request = dialled.on_failure, dialled.flow.request
+    if failure and action == "respond" and status in failure.statuses:
         return not failure.methods or (request is not None and request.method in failure.methods)
-    return action in ("reject", "drop")
+    return failure is not None and action in ("reject", "drop")
 
 
 def picks_none(decision: Decision) -> Decision:
@@ -46,14 +47,12 @@ def picks_none(decision: Decision) -> Decision:
 
 def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
     """The status a proxy answers with when what it dialled refused or stayed silent."""
-    status = proxy.on_failure.refused if failed.action == "reject" else proxy.on_failure.timed_out
-    word, who = "was refused" if failed.action == "reject" else "timed out", "controller"
-    who = who if proxy.layer == "ingress" else "proxy"
-    count = f" (tried {f'{tries} pods' if tries <= len(proxy.candidates) else f'{tries} times'})" if tries > 1 else ""
-    why = f"the connection to the pod {word}{count}, so the {who} answers {status}"
-    why = why if tries else f"{failed.why}, so the {who} answers {status}"
+    status, who = proxy.on_failure.answer(failed.action), "controller" if proxy.layer == "ingress" else "proxy"
+    word = "was refused" if failed.action == "reject" else "timed out"
+    often = f"{tries} pods" if tries <= len(proxy.candidates) else f"{tries} times"
+    why = f"the connection to the pod {word}" + (f" (tried {often})" if tries > 1 else "") if tries else failed.why
     without = {"candidates": (), "rejected": (), "balancer": None, "on_failure": None}
-    return replace(proxy, action="respond", status=status, why=why, **without)
+    return replace(proxy, action="respond", status=status, why=f"{why}, so the {who} answers {status}", **without)
 
 
 def mixed(ways: Iterable[tuple[Fraction, Spread]]) -> Spread:
@@ -77,20 +76,19 @@ def after_failures(decision: Decision, ways: list[Spread], shares: list[Fraction
 
     `ways` are the spreads of the peers, `shares` those of a first pick. NotModelled where it depends on load.
     """
-    failing = [sum((p for o, p in way.items() if fails(decision, o)), Fraction(0)) for way in ways]
     if decision.ejects and _ejecting(decision, ways):
         raise NotModelled("exact shares where failing pods are ejected for a while; use send")
-    tries, count = tries_of(decision), len(ways)
-    if tries == 1 or not any(failing):
-        return mixed((share, _tried(decision, [way])) for share, way in zip(shares, ways, strict=True))
-    policy = balancer(decision.balancer)
-    if decision.on_failure.budget or not (policy.cycle or policy.memoryless):
-        raise NotModelled(f"exact shares of retries under {policy.name}; use send")
-    if policy.cycle:
-        orders = ((share, [(at + k) % count for k in range(tries)]) for at, share in _firsts(failing, tries).items())
-    else:
-        orders = _orders(policy, decision.candidates, failing, tries)
-    return mixed((share, _tried(decision, [ways[i] for i in order])) for share, order in orders)
+    failing = [sum((p for o, p in way.items() if fails(decision, o)), Fraction(0)) for way in ways]
+    tries, first = tries_of(decision), dict(enumerate(shares))
+    if tries > 1 and any(failing):
+        policy = balancer(decision.balancer)
+        if decision.on_failure.budget or not (policy.cycle or policy.memoryless):
+            raise NotModelled(f"exact shares of retries under {policy.name}; use send")
+        if policy.cycle:
+            first = _firsts(failing, tries, policy.cycle)
+        elif sum(map(bool, failing)) ** tries > 50_000:
+            raise NotModelled(f"exact shares of {tries} tries among so many failing pods; use send")
+    return _tried(decision, ways, first, tries)
 
 
 def _ejecting(decision: Decision, ways: list[Spread]) -> bool:
@@ -100,76 +98,69 @@ def _ejecting(decision: Decision, ways: list[Spread]) -> bool:
     return bad and (rule.at_least_one or 100 <= rule.percent * len(ways))
 
 
-def _tried(decision: Decision, attempts: list[Spread]) -> Spread:
-    """What several tries in a row come to: the last answer goes to the client, and a status if there was none."""
+def _tried(
+    decision: Decision, ways: list[Spread], picks: Mapping[int, Fraction], tries: int, tried: tuple[int, ...] = ()
+) -> Spread:
+    """What a pick with these shares comes to where up to `tries` are made: the last answer goes to the client, and a
+    status if there was none."""
     result: Counter[Outcome] = Counter()
-    left, failure = Fraction(1), decision.on_failure
-    for number, way in enumerate(attempts, 1):
+    for i, share in picks.items():
         again = Fraction(0)
-        for outcome, probability in way.items():
-            if fails(decision, outcome) and number < len(attempts):
-                again += probability
-            elif outcome[0] == "lost":
-                status = failure.refused if outcome[1] == "reject" else failure.timed_out
-                result["answered", str(status)] += left * probability
-            else:
-                result[outcome] += left * probability
-        left *= again
+        for outcome, probability in ways[i].items():
+            if tries > 1 and fails(decision, outcome):
+                again += share * probability
+                continue
+            if outcome[0] == "lost":
+                outcome = "answered", str(decision.on_failure.answer(outcome[1]))
+            result[outcome] += share * probability
+        if again:
+            sofar = (*tried, i)
+            then = _tried(decision, ways, _after(decision, sofar), tries - 1, sofar)
+            result.update({outcome: again * probability for outcome, probability in then.items()})
     return {outcome: p for outcome, p in result.items() if p}
 
 
-def _orders(
-    policy: Balancer, peers: Sequence[Candidate], failing: list[Fraction], tries: int, tried: tuple[int, ...] = ()
-) -> Iterator[tuple[Fraction, list[int]]]:
-    """(share, the peers in the order in which they are tried) where each pick is drawn among those not tried yet."""
-    if sum(map(bool, failing)) ** tries > 50_000:
-        raise NotModelled(f"exact shares of {tries} tries among so many failing pods; use send")
-    left = [i for i in range(len(peers)) if i not in tried] or list(range(len(peers)))
-    for i, share in zip(left, policy.exact([peers[i] for i in left], None), strict=True):
-        if not failing[i] or tries == 1:
-            yield share, [i]
-            continue
-        for part, then in _orders(policy, peers, failing, tries - 1, (*tried, i)):
-            yield share * part, [i, *then]
+def _after(decision: Decision, tried: tuple[int, ...]) -> dict[int, Fraction]:
+    """The shares of the next pick: the next in turn, or drawn among those not tried yet."""
+    policy, peers = balancer(decision.balancer), decision.candidates
+    if policy.cycle:
+        return {(tried[-1] + policy.cycle) % len(peers): Fraction(1)}
+    left = [i for i in range(len(peers)) if i not in tried] or range(len(peers))
+    return dict(zip(left, policy.exact([peers[i] for i in left], None), strict=True))
 
 
-def _firsts(failing: list[Fraction], tries: int) -> dict[int, Fraction]:
+def _firsts(failing: list[Fraction], tries: int, step: int) -> dict[int, Fraction]:
     """How often round robin comes to each first pick in the long run, as a failed try uses up a turn as well."""
     count = len(failing)
-    onward: list[dict[int, Fraction]] = []
-    for at in range(count):
-        then, left = Counter(), Fraction(1)
-        for k in range(tries):
-            peer, last = (at + k) % count, k == tries - 1
-            then[(peer + 1) % count] += left if last else left * (1 - failing[peer])
-            left *= 0 if last else failing[peer]
-        onward.append({at: p for at, p in then.items() if p})
     if len(set(failing)) == 1:
         return dict.fromkeys(range(count), Fraction(1, count))
+    onward = [Counter[int]() for _ in failing]  # from each first pick to the next request's
+    for at in range(count):
+        left = Fraction(1)
+        for k in range(tries):
+            again = failing[(at + step * k) % count] if k < tries - 1 else 0
+            onward[at][(at + step * (k + 1)) % count] += left * (1 - again)
+            left *= again
     at = 0
     for _ in range(2 * count):  # from then on it repeats
-        at = next(iter(onward[at]))
+        at = next(iter(+onward[at]))
     reached = [at]
     for at in reached:
-        reached += [then for then in onward[at] if then not in reached]
-    if all(len(onward[at]) == 1 for at in reached):
-        return dict.fromkeys(reached, Fraction(1, len(reached)))
-    into = [[onward[a].get(b, Fraction(0)) for a in reached] for b in reached]
-    return dict(zip(reached, _balance(into), strict=True))
+        reached += [then for then in +onward[at] if then not in reached]
+    return dict(zip(reached, _balance([[onward[a][b] for b in reached] for a in reached]), strict=True))
 
 
-def _balance(into: list[list[Fraction]]) -> list[Fraction]:
-    """The shares that stay as they are where `into[b][a]` of place a goes on to place b: Gauss and Jordan."""
-    count = len(into)
-    rows = [[p - (a == b) for a, p in enumerate(row)] + [Fraction(0)] for b, row in enumerate(into)]
-    rows[-1] = [Fraction(1)] * (count + 1)  # they sum to 1
-    for i in range(count):
-        pivot = next((k for k in range(i, count) if rows[k][i]), None) if count <= 40 else None
-        if pivot is None:
-            raise NotModelled(f"exact shares of retries in turn among {count} pods that fail now and then; use send")
-        rows[i], rows[pivot] = rows[pivot], rows[i]
-        rows[i] = [x / rows[i][i] for x in rows[i]]
-        for k in range(count):
-            if k != i and rows[k][i]:
-                rows[k] = [x - rows[k][i] * y for x, y in zip(rows[k], rows[i], strict=True)]
-    return [row[-1] for row in rows]
+def _balance(chain: list[list[Fraction]]) -> list[Fraction]:
+    """The shares that stay as they are where `chain[a][b]` of place a goes on to place b: places are taken out one by
+    one, and who would come there goes where it leads (Grassmann, Taksar and Heyman, 1985)."""
+    shares = [Fraction(1)]
+    for k in reversed(range(1, len(chain))):
+        leaving = sum(chain[k][:k])
+        if not leaving or len(chain) > MOST_PODS:
+            raise NotModelled(f"exact shares of retries in turn among {len(chain)} such pods; use send")
+        for i in (i for i in range(k) if chain[i][k]):
+            chain[i][k] /= leaving
+            chain[i][:k] = [p + chain[i][k] * q if q else p for p, q in zip(chain[i][:k], chain[k], strict=False)]
+    for k in range(1, len(chain)):
+        shares.append(sum(share * chain[i][k] for i, share in enumerate(shares) if chain[i][k]))
+    return [share / sum(shares) for share in shares]

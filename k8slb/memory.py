@@ -9,8 +9,8 @@ connection that opens and closes.
 from bisect import bisect_right
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,21 @@ from .decision import Candidate, Limit, Place, pod_place
 from .endpoints import of_port
 from .failures import failed, tries_of, untried
 from .path import MAX_HOPS, key_of
-from .remembered import Admission, Affinity, Outliers, Retries
+from .remembered import Affinity, Outliers
 from .sender import At, Sender
 
 TABLE_FULL = "conntrack table full"  # what the column `lost` says of a connection that found no room
 PORTS = (32768, 28232)  # the first port a client dials from, and how many there are (Linux: ip_local_port_range)
 LINGERS = 120.0  # seconds that IPVS goes on counting a connection that was closed
+
+
+class _End(NamedTuple):
+    """Where a request ends, what who sent it there sees of it (action and status), and the limit that refused it."""
+
+    at: At
+    action: str
+    status: int | None = None
+    limit: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +48,7 @@ class _Connection:
     used: float
     epoch: int
     far: At
-    why: str = ""  # what lost it, if it is not the decision at `far`
+    lost: str = ""  # what lost it, if it is not the decision at `far`
     draw: int = -1
     rules: At | None = None  # the kube-proxy rules whose node has an entry of it
     hops: list[tuple[At, int]] = field(default_factory=list)
@@ -47,7 +56,7 @@ class _Connection:
 
     @property
     def failed(self) -> bool:
-        return bool(self.why) or self.far.decision.action not in ("forward", "respond")
+        return bool(self.lost) or self.far.decision.action not in ("forward", "respond")
 
 
 class InOrder(Sender):
@@ -57,14 +66,10 @@ class InOrder(Sender):
         super().__init__(*common)
         self.max_age, self.now, self.draw = max_age, 0.0, -1  # draw: the last pick on the way
         self.drawn: list[str] = []  # the balancer of each pick
-        self._affinity: dict[object, Affinity] = {}
         self._texts: dict[tuple[int, tuple], str] = {}  # in users' cookies
         self._fresh: set[tuple] = set()  # the cookies that are given in answer to this request
         self._users: set[int] = set()  # who have one
-        self._admission: dict[Place, Admission] = defaultdict(Admission)
         self._limits: set[Limit] = set()
-        self._outliers: dict[object, Outliers] = {}
-        self._retries: dict[object, Retries] = {}
         self.tries = 1
         self._tables: dict[Place, OrderedDict[_Connection, None]] = defaultdict(OrderedDict)
         self._address_of, self._start_of = self.clients.address_of.tolist(), self.clients.start_of.tolist()
@@ -79,7 +84,7 @@ class InOrder(Sender):
         for request in range(self.requests):
             if times:
                 self.now = times[request]
-                self.epoch = bisect_right(self.instants, self.now) - 1
+                self.epoch = bisect_right(self.timeline.instants, self.now) - 1
                 while self._over and self._over[0][0] <= self.now:
                     forgotten(*self._over.popleft()[1:])
             number = request % self.held if self.held else request
@@ -93,20 +98,15 @@ class InOrder(Sender):
             ways[self._deliver(connection)].append(request)
             draw_of[request] = self.draw
         retried = any(tries > 1 for tries, *_ in ways)
-        for (tries, *hops, end, why), requests in ways.items():
-            who, proxy, decision = np.array(requests), None, end.decision
+        for (tries, end, *hops), requests in ways.items():
+            who = np.array(requests)
             for at, index in hops:
                 self.ledger.passed(at.decision, at.decision.candidates[index], who)
-                proxy = at.decision if at.decision.on_failure else proxy
-            if isinstance(why, Limit):
-                self.ledger.put("refused_by", who, why.name)
-                decision = replace(decision, action="respond", status=why.status)
-            elif why:
-                proxy = decision if decision.on_failure else proxy
-                decision = replace(decision, action=why)
+            if end.limit:
+                self.ledger.put("refused_by", who, end.limit)
             if retried:
                 self.ledger.put("tries", who, str(tries))
-            self.ledger.ended(decision, proxy, who)
+            self.ledger.ended(end.at.decision, end.action, end.status, who)
         self.notes += self._noted(sum((tries - 1) * len(requests) for (tries, *_), requests in ways.items()))
         names, carried = np.array(self.drawn), np.bincount(draw_of[draw_of >= 0], minlength=len(self.drawn))
         self.picks.update(self.drawn)
@@ -123,7 +123,7 @@ class InOrder(Sender):
             yield "without a rate they come all at once, which is what the limits see"
         for name in sorted({limit.name for limit in self._limits if limit.kind == "connections"}):
             yield f"{name} refused nobody, as pods take no time to answer here"
-        if ejections := sum(o.ejections for o in self._outliers.values()):
+        if ejections := sum(kept.ejections for kept in self._kept.values() if isinstance(kept, Outliers)):
             ever = "" if self.time is not None else " for good, as no time passes without a rate"
             yield f"{ejections:,} ejection{'s' * (ejections > 1)}{ever}"
 
@@ -142,94 +142,70 @@ class InOrder(Sender):
         user = number % len(self._address_of)
         opened = _Connection(user, source, port, start.flow.source, now, now, self.epoch, at)
         self.draw = -1
-        opened.far, opened.why = self._follow(opened, at, opened.hops, opened.counted, False)
+        end = self._follow(opened, at, opened.hops, opened.counted, False)
+        opened.far, opened.lost = end.at, "" if end.action == end.at.decision.action else end.action
         opened.draw = self.draw
         return opened
 
     def _deliver(self, connection: _Connection) -> tuple:
-        """One request on its connection: (tries, hops, where it ends, what lost it if it is not the decision there)."""
+        """One request on its connection: (tries, its _End, *hops)."""
         connection.used, self.draw, self.tries = self.now, connection.draw, 1
-        if connection.why or connection.far.decision.action != "forward":
-            return 1, *connection.hops, connection.far, connection.why
+        if connection.lost:
+            return 1, _End(connection.far, connection.lost), *connection.hops
         hops, counted = connection.hops.copy(), []
         self._fresh.clear()
-        end, why = self._follow(connection, connection.far, hops, counted, True)
+        end = self._follow(connection, connection.far, hops, counted, True)
         for state, peer in counted:
             self._count_out(state, peer)
-        return self.tries, *hops, end, why
+        return self.tries, end, *hops
 
-    def _follow(
-        self, connection: _Connection, at: At, hops: list, counted: list, whole: bool
-    ) -> tuple[At, str | Limit]:
-        """(the end, or unless `whole` where each request is decided; what ended it if it is not the decision there)."""
-        proxies: list[tuple[At, int, list]] = []  # who may try again: where, how deep, and the peers tried
-        again = False
+    def _follow(self, connection: _Connection, at: At, hops: list, counted: list, whole: bool) -> _End:
+        """Its end, or unless `whole` where each of its requests is decided; a proxy on the way may try again."""
+        decision, depth, tried = at.decision, len(hops), []
+        if decision.grain == "request" and not whole:
+            return _End(at, decision.action)
+        if at.admission and (limit := self._refused(connection, at)):
+            self.draw = -1
+            return _End(at, "respond", limit.status, limit.name)
+        if decision.action != "forward":
+            return _End(at, decision.action, decision.status)
+        if depth == MAX_HOPS:
+            return _End(at, "drop")  # it goes in circles
+        if at.entry and self.held and not whole and not self._enters(connection, at):
+            return _End(at, TABLE_FULL)
+        if at.budget:
+            at.budget.asked(self.now)
         while True:
-            why = ""
-            while at.decision.action == "forward" and (whole or at.decision.grain == "connection"):
-                if len(hops) == MAX_HOPS:
-                    why = "drop"  # it goes in circles
-                    break
-                if at.entry and self.held and not whole and not self._enters(connection, at):
-                    return at, TABLE_FULL
-                if at.decision.limits and not again and (limit := self._refused(connection, at, hops)):
-                    self.draw = -1
-                    return at, limit
-                if at.decision.on_failure and not again:
-                    proxies.append((at, len(hops), []))
-                    if at.decision.on_failure.budget:
-                        self._budget(at).asked(self.now)
-                again, tried = False, proxies[-1][2] if at.decision.on_failure else ()
-                index = self._pick(connection, at, counted, tried)
-                if index is None:
-                    why = "reject"
-                    break
-                if at.decision.on_failure:
-                    tried.append(at.decision.candidates[index])
+            index, end = self._pick(connection, at, counted, tried), _End(at, "reject")
+            if index is not None:
                 hops.append((at, index))
-                at = self.onward(at, index)
-            action, status, none = why or at.decision.action, at.decision.status, why == "reject"
-            while proxies and not again:
-                proxy, depth, tried = proxies[-1]
-                fails = failed(proxy.decision, action, status)
-                self._learns(proxy, tried, fails or (status or 0) >= 500)
-                if fails and not none and self._may_retry(proxy, tried):
-                    del hops[depth:]
-                    at, again = proxy, True
-                    self.tries += 1
-                    continue
-                proxies.pop()
-                if fails and action != "respond":
-                    failure = proxy.decision.on_failure
-                    status = failure.refused if action == "reject" else failure.timed_out
-                    action = "respond"
-                none = False
-            if not again:
-                return at, why
+                tried.append(decision.candidates[index])
+                end = self._follow(connection, self.onward(at, index), hops, counted, whole)
+            fails = failed(decision, end.action, end.status)
+            if index is not None and decision.on_failure:
+                self._learns(at, tried[-1], fails or (end.status or 0) >= 500)
+            if not fails or index is None or len(tried) == tries_of(decision):
+                break
+            if at.budget and not at.budget.allowed(self.now):
+                break
+            del hops[depth:]
+            self.tries += 1
+        if fails and end.action != "respond":
+            return end._replace(action="respond", status=decision.on_failure.answer(end.action))
+        return end
 
-    def _refused(self, connection: _Connection, at: At, hops: list) -> Limit | None:
-        """The limit that refuses the request; not counted again at the second step of one place."""
-        before = hops[-1][0].decision if hops else None
-        if before and (before.place, before.limits) == (at.decision.place, at.decision.limits):
-            return None
+    def _refused(self, connection: _Connection, at: At) -> Limit | None:
+        """The limit that refuses the request."""
         self._limits.update(at.decision.limits)
         source, assumed = self._source(connection, at), at.decision.flow.source
-        return self._admission[at.decision.place].refused(at.decision.limits, source, assumed, self.now)
+        return at.admission.refused(at.decision.limits, source, assumed, self.now)
 
-    def _may_retry(self, at: At, tried: list) -> bool:
-        if len(tried) >= tries_of(at.decision):
-            return False
-        return not at.decision.on_failure.budget or self._budget(at).allowed(self.now)
-
-    def _budget(self, at: At) -> Retries:
-        return self._retries.setdefault(at.state, Retries(at.decision.on_failure.budget))
-
-    def _learns(self, at: At, tried: list, bad: bool) -> None:
+    def _learns(self, at: At, peer: Candidate, bad: bool) -> None:
         """What the proxy notes of an answer, or of none. It took no time, as long as pods have no service times."""
-        if tried and at.policy and at.policy.answered and not bad:
-            at.policy.answered(at.memory, tried[-1], 0.0, self.now)
-        if tried and at.decision.ejects:
-            self._ejected(at).saw(tried[-1], bad, at.decision.candidates, self.now)
+        if at.policy and at.policy.answered and not bad:
+            at.policy.answered(at.memory, peer, 0.0, self.now)
+        if at.outliers:
+            at.outliers.saw(peer, bad, at.decision.candidates, self.now)
 
     def _source(self, connection: _Connection, at: At) -> str:
         """The address a request comes from: the client's, as long as nothing has rewritten it."""
@@ -237,50 +213,53 @@ class InOrder(Sender):
         return connection.source if source == connection.assumed else source
 
     def _pick(self, connection: _Connection, at: At, counted: list, tried: Sequence[Candidate]) -> int | None:
+        """The candidate that is remembered, else the one that is picked. A user whose pod failed is sent to another:
+        not with a cookie that stays, unless it is still new."""
         if at.plain:
             return 0
-        decision, policy, state, index = at.decision, at.policy, at.memory, None
-        source, affinity = self._source(connection, at), self._affinity_at(at) if at.affinity else None
-        who = connection.user if at.cookie else source
-        peers = self._ejected(at).left(decision.candidates, self.now) if decision.ejects else decision.candidates
-        if affinity and not (tried and self._goes_elsewhere(at)):
+        policy, source, index = at.policy, self._source(connection, at), None
+        who, anew = connection.user if at.cookie else source, tried and (not at.stays or at.cookie in self._fresh)
+        affinity = self._affinity(at)
+        if affinity and not anew:
             endpoint, draw = affinity.recall(who, self.now)
             index = at.index.get(endpoint)
-            self.draw = draw if index is not None else self.draw
+            self.draw = self.draw if index is None else draw
         if index is None:
-            key = None if policy.memoryless else key_of(decision, connection.port, source)
-            hashed = at.cookie and policy.hashes
-            left = peers if hashed else untried(policy, peers, tried)
-            for _ in range(20):  # a new cookie is made until its hash is none of those that failed
-                key = key._replace(text=self._text_of(connection.user, at, tried)) if hashed else key
-                index = policy.pick(left, state, self.rng, key, self.now)
-                if index is None:
-                    return None
-                if not hashed or left[index] not in tried:
-                    break
-            index = index if left is decision.candidates else at.index[left[index].address]
+            index = self._picked(connection, at, tried, bool(anew))
+            if index is None:
+                return None
             if affinity and at.cookie:
                 self._given(connection.user, at)
-            if decision.layer != "pods":
+            if at.decision.layer != "pods":
                 self.picked_by(at)
                 if not tried:  # several tries count as one pick, the last
                     self.draw = len(self.drawn)
                     self.drawn.append(policy.name)
-        peer = decision.candidates[index]
+        peer = at.decision.candidates[index]
         if affinity:
             affinity.keep(who, peer.address, self.now, self.draw)
         if policy.counts:
-            opened(state, peer)
-            counted.append((state, peer))
+            opened(at.memory, peer)
+            counted.append((at.memory, peer))
         return index
 
-    def _goes_elsewhere(self, at: At) -> bool:
-        """Whether a user whose pod failed is sent to another: not with a cookie that stays, unless it is still new."""
-        return not at.stays or at.cookie in self._fresh
+    def _picked(self, connection: _Connection, at: At, tried: Sequence[Candidate], anew: bool) -> int | None:
+        """What the balancer picks now."""
+        policy, peers = at.policy, at.decision.candidates
+        left = at.outliers.left(peers, self.now) if at.outliers else peers
+        key = None if policy.memoryless else key_of(at.decision, connection.port, self._source(connection, at))
+        hashed = at.cookie and policy.hashes
+        left = left if hashed else untried(policy, left, tried)
+        for _ in range(20 if hashed and anew else 1):  # new cookies, until the hash of one is none of those that failed
+            key = key._replace(text=self._text(connection.user, at, anew)) if hashed else key
+            index = policy.pick(left, at.memory, self.rng, key, self.now)
+            if index is None or left[index] not in tried:
+                break
+        return index if index is None or left is peers else at.index[left[index].address]
 
-    def _text_of(self, user: int, at: At, tried: Sequence[Candidate]) -> str:
+    def _text(self, user: int, at: At, anew: bool) -> str:
         """The text in the user's cookie, which is drawn for the first answer."""
-        if (user, at.cookie) not in self._texts or (tried and self._goes_elsewhere(at)):
+        if anew or (user, at.cookie) not in self._texts:
             self._given(user, at)
             self._texts[user, at.cookie] = f"{self.rng.getrandbits(128):032x}"
         return self._texts[user, at.cookie]
@@ -289,21 +268,12 @@ class InOrder(Sender):
         self._fresh.add(at.cookie)
         self._users.add(user)
 
-    def _ejected(self, at: At) -> Outliers:
-        if at.state not in self._outliers:
-            self._outliers[at.state] = Outliers(at.decision.ejects)
-        return self._outliers[at.state]
-
-    def _affinity_at(self, at: At) -> Affinity:
+    def _affinity(self, at: At) -> Affinity | None:
         """What this decision's state remembers, without endpoints that have been gone since it was last asked."""
-        state = at.cookie or at.state
-        affinity = self._affinity.get(state)
-        if affinity is None:
-            affinity = self._affinity[state] = Affinity(at.affinity, self.epoch)
-        while affinity.epoch < self.epoch:
-            affinity.epoch += 1
-            affinity.only(self.at(at.key, affinity.epoch).index)
-        return affinity
+        while at.affinity and at.affinity.epoch < self.epoch:
+            at.affinity.epoch += 1
+            at.affinity.only(self.at(at.key, at.affinity.epoch).index)
+        return at.affinity
 
     # --- what opens, lasts and ends ---
 
@@ -320,7 +290,7 @@ class InOrder(Sender):
     def _goes_on(self, connection: _Connection) -> bool:
         """Whether an open connection carries one more request; if not it is closed, and why is counted."""
         if connection.failed and not connection.rules:  # tried again after a change
-            return connection.epoch == self.epoch and connection.why != TABLE_FULL
+            return connection.epoch == self.epoch and connection.lost != TABLE_FULL
         gone, old = False, self.max_age is not None and self.now - connection.opened > self.max_age
         if connection.rules:
             entry, table = connection.rules.entry, self._tables[connection.rules.decision.place]
@@ -328,7 +298,7 @@ class InOrder(Sender):
             gone = connection not in table or self.now - connection.used > lasts
         while connection.epoch < self.epoch and not gone:
             connection.epoch += 1
-            gone = not self._stands(connection, self.instants[connection.epoch])
+            gone = not self._stands(connection, self.timeline.instants[connection.epoch])
             if connection.epoch == self.epoch:
                 connection.far = self.at(connection.far.key)
         if gone or old:
@@ -340,9 +310,10 @@ class InOrder(Sender):
         return not (gone or old)
 
     def _stands(self, connection: _Connection, now: float) -> bool:
-        """Whether the node of its rules still exists. TCP: whether the pod at the far end does, as kube-proxy deletes
-        no TCP entry. UDP: whether its entry is left alone; those that lead to no serving endpoint are deleted, but not
-        of a Service without endpoints (kube-proxy 1.36, pkg/proxy/conntrack/cleanup.go); IPVS drops them as well."""
+        """Whether the node of its rules still exists. TCP: whether the far end does (a pod, a load balancer; the proxy
+        beside a client is there as long as that is), as kube-proxy deletes no TCP entry. UDP: whether its entry is left
+        alone; those that lead to no serving endpoint are deleted, but not of a Service without endpoints (kube-proxy
+        1.36, pkg/proxy/conntrack/cleanup.go); IPVS drops them as well."""
         (place, flow, _), at = connection.far.key, connection.rules and connection.rules.decision
         if at and at.place.name not in self.timeline.seen_by(at.place, now).node:
             return False
@@ -353,8 +324,11 @@ class InOrder(Sender):
             service = view.door(at.flow.destination, at.flow.port, "UDP")
             serving = {e.address for e in of_port(view, *service[:2]) if e.serving} if service else ()
             return flow.to in serving or (not serving and view.mode != "ipvs")
-        behind = self.timeline.seen_by(place, now).pod_behind(flow.destination, flow.port)
-        return place.kind == "endpoint" or bool(behind and place == pod_place(behind))
+        if place.kind == "endpoint" or connection.far.decision.layer == "mesh":
+            return True
+        view = self.timeline.seen_by(place, now)
+        behind = view.pod_behind(flow.destination, flow.port)
+        return flow.destination in view.balancer_at or bool(behind and place == pod_place(behind))
 
     def _close(self, connection: _Connection) -> None:
         if connection.rules:

@@ -90,7 +90,7 @@ class Outcome:
         Random picks: multinomial over the picks made (connections, or requests at L7; with affinity addresses). Round
         robin: one request, or connection with all its requests, for each counter.
         """
-        if not self.run.counters:
+        if not self.run.counters or (self.exact and max(self.exact.values()) == 1):
             return 0.0, "nothing was left to chance"
         if not self.exact:
             changes = len(self.timeline.moments) > 1

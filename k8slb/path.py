@@ -193,42 +193,35 @@ def _nowhere(view: Cluster, address: str, inside: bool) -> str:
 
 def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> list[Hop]:
     """One request's way, hop by hop, with the picks that `seed` gives. Limits admit one request."""
-    rng, memory, hops = Random(whole(seed, "the seed", 0, MAX_SEED)), {}, []
-    place, flow, via = begin.place, begin.flow, begin.via
-    depth, proxies = 0, []  # the proxies that may try again: their decision, how deep, and whom they have tried
-    while True:
+    rng, states, hops = Random(whole(seed, "the seed", 0, MAX_SEED)), {}, []
+
+    def follow(place: Place, flow: Flow, via: str | None, depth: int) -> Decision:
+        """What comes of the flow, as who sent it here sees it."""
         decision = decide(timeline, place, flow, via, now)
-        via = via if decision.layer == "dns" else None
-        if depth >= MAX_HOPS:
-            decision = in_circles(decision)
-        if decision.on_failure and decision.action == "forward":
-            proxies.append((decision, depth, []))
-        chosen = _pick(decision, (), rng, memory, now)
-        while chosen is None:
-            none = decision.action == "forward"
-            decision = picks_none(decision) if none else decision
-            hops.append(Hop(decision))
-            while proxies and not failed(proxies[-1][0], decision.action, decision.status):
-                proxies.pop()
-            if not proxies:
-                return hops
-            proxy, depth, tried = proxies[-1]
-            if not none and len(tried) < tries_of(proxy):
-                decision = replace(proxy, why=f"{decision.why}; tries the next")
-                chosen = _pick(decision, tried, rng, memory, now)
-                continue
-            proxies.pop()
-            if decision.action == "respond":  # the last answer is passed on
-                hops.pop()
-            else:
-                decision = gave_up(proxy, decision, len(tried))
-        if decision.on_failure:
-            proxies[-1][2].append(chosen)
-        hops.append(Hop(decision, chosen))
-        depth, place, flow = depth + 1, chosen.place, chosen.flow
+        decision = in_circles(decision) if depth >= MAX_HOPS else decision
+        told, tried, onward = decision, [], via if decision.layer == "dns" else None
+        while (chosen := _pick(decision, tried, rng, states, now)) is not None:
+            hops.append(Hop(told, chosen))
+            tried.append(chosen)
+            end = follow(chosen.place, chosen.flow, onward, depth + 1)
+            if not failed(decision, end.action, end.status):
+                return end
+            if len(tried) == tries_of(decision):
+                break
+            told = replace(decision, why=f"{end.why}; tries the next")
+        else:
+            end = picks_none(decision) if decision.action == "forward" else decision
+            hops.append(Hop(end))
+        if end.action != "respond" and decision.on_failure:  # otherwise the last answer is passed on
+            end = gave_up(decision, end, len(tried))
+            hops.append(Hop(end))
+        return end
+
+    follow(begin.place, begin.flow, begin.via, 0)
+    return hops
 
 
-def _pick(decision: Decision, tried: Sequence[Candidate], rng: Random, memory: dict, now: float) -> Candidate | None:
+def _pick(decision: Decision, tried: Sequence[Candidate], rng: Random, states: dict, now: float) -> Candidate | None:
     """The candidate that is picked; None where there is none to pick."""
     if decision.action != "forward" or decision.balancer is None:
         return decision.candidates[0] if decision.action == "forward" else None
@@ -239,7 +232,7 @@ def _pick(decision: Decision, tried: Sequence[Candidate], rng: Random, memory: d
     key = key_of(decision, rng.randint(*EPHEMERAL) if policy.hashes else 0)
     if policy.hashes and cookie_of(decision):
         key = key._replace(text=f"{rng.getrandbits(128):032x}")
-    index = policy.pick(left, memory.setdefault(decision.state, {}), rng, key, now)
+    index = policy.pick(left, states.setdefault(decision.state, {}), rng, key, now)
     return None if index is None else left[index]
 
 
@@ -259,7 +252,7 @@ def key_of(decision: Decision, port: int = 0, source: str = "") -> Key:
 def in_circles(decision: Decision) -> Decision:
     """A request that comes back to where it was, such as an Ingress whose backend is its own controller."""
     why = f"still no pod after {MAX_HOPS} hops: it goes in circles"
-    return replace(decision, action="drop", candidates=(), balancer=None, why=why)
+    return replace(decision, action="drop", candidates=(), balancer=None, on_failure=None, why=why)
 
 
 # --- all ways at once ------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Where things stand in a file, found when somebody asks.
 
 No position is stored while reading: an `Origin` knows where an object's text begins and reads that text once more when
-a message needs the line of a field.
+a message needs the line of a field. What was read so is kept for the objects that were asked about last.
 """
 
 import json
@@ -41,21 +41,18 @@ class Origin:
 
     def line_of(self, path: Path) -> int:
         """The line of the field at `path`, or of the deepest part of it that exists."""
-        try:
-            if self.source.json:
-                return self._json_line(path)
-            return self.line + _yaml_line(" " * self.column + self.source.text[self.start : self.end], path)
-        except (yaml.YAMLError, ValueError, IndexError, StopIteration):
-            return self.line
+        if self.source.json:
+            return self._json_line(path)
+        lines = _yaml_lines(self)
+        return self.line + next(lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines)
 
     def _json_line(self, path: Path) -> int:
-        text, at = self.source.text, self.start
+        at = self.start
         for key in path:
-            found = next((value for name, value in json_members(text, at) if name == key), None)
-            if found is None:
+            if (found := _members(self.source, at).get(key)) is None:
                 break
             at = found
-        return self.line + text.count("\n", self.start, at)
+        return self.line + self.source.text.count("\n", self.start, at)
 
 
 UNKNOWN = Origin(Source("", ""))
@@ -72,9 +69,9 @@ class Item(Origin):
         return _items(self.whole)[self.index].line_of(path)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _items(whole: Origin) -> list[Origin]:
-    """Where each item of a List begins. One pass over the text, kept for the last list asked about."""
+    """Where each item of a List begins. One pass over the text, kept for the last lists asked about."""
     source, text = whole.source, whole.source.text
     if not source.json:
         walked = _walk(" " * whole.column + text[whole.start : whole.end])
@@ -113,6 +110,11 @@ def json_members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
             at = _SPACE.match(text, at + 1).end()
 
 
+@lru_cache(maxsize=1024)
+def _members(source: Source, at: int) -> dict[str | int, int]:
+    return dict(json_members(source.text, at))
+
+
 def _walk(text: str) -> Iterator[tuple[list[str | int | None], yaml.Mark]]:
     """(path, where) of every key and value in the first document of `text`, in order; a key has its value's path."""
     path: list[str | int | None] = []  # a step into each open collection; None where a key comes next
@@ -134,12 +136,13 @@ def _walk(text: str) -> Iterator[tuple[list[str | int | None], yaml.Mark]]:
             path[-1] = None  # this key has its value
 
 
-def _yaml_line(text: str, path: Path) -> int:
-    """Line (from 0) in `text` of `path` or of its deepest part that exists; a field's line is its key's."""
-    best, depth = 0, 0
-    for at, mark in _walk(text):
-        if depth == len(path):
-            break
-        if at[: depth + 1] == [*path[: depth + 1]]:
-            best, depth = mark.line, depth + 1
-    return best
+@lru_cache(maxsize=128)
+def _yaml_lines(origin: Origin) -> dict[Path, int]:
+    """Line (from 0, in the object's text) of every field, which is its key's, and of the object."""
+    lines: dict[Path, int] = {(): 0}
+    try:
+        for path, mark in _walk(" " * origin.column + origin.source.text[origin.start : origin.end]):
+            lines.setdefault(tuple(path), mark.line)
+    except yaml.YAMLError:
+        pass  # what stands before is known
+    return lines

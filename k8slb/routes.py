@@ -10,7 +10,7 @@ PathPrefix; a match with a method, the most headers, the most query parameters; 
 namespace/name, the first rule.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,9 +22,7 @@ from .objects import HTTPRoute
 from .objects import gateways as api
 from .patterns import whole
 from .traffic import Flow, Request
-from .upstream import Policy, among, dial
-
-POLICY = Policy("spec-random", "picks at random (the Gateway API names no balancer)")
+from .upstream import among
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +168,13 @@ def others(routes: Table, taken: Entry | None, request: Request) -> Iterator[Rej
 
 
 def decide(
-    view: Cluster, entry: Entry, flow: Flow, onward: Flow, policy: Policy = POLICY, *, port: int, by: str, **common: Any
+    view: Cluster, entry: Entry, dialled: Callable[..., Decision], *, flow: Flow, port: int, by: str, **common: Any
 ) -> Decision:
     """What becomes of a request that `entry` takes: an answer, one of its backends, or a pod of the one picked.
 
-    `onward`: the flow as the proxy sends it, its destination and request open. `port`: the listener's, for redirects.
-    `by`: how the routes were found. `common`: the Decision's layer, place, facts, warnings, rejected.
+    `dialled(service, port, request, **common)`: what becomes of the request as it is sent on, once the Service port is
+    known. `port`: the listener's, for redirects. `by`: how the routes were found. `common`: the Decision's layer,
+    place, facts, warnings, rejected.
     """
     route, rule, facts = entry.route, entry.rule, common["facts"]
     common |= {"flow": flow} | ({} if flow.backend is None else {"rejected": ()})  # told with the choice of a backend
@@ -221,7 +220,7 @@ def decide(
         told.append("time-outs (not run): " + ", ".join(f"{k} {v}" for k, v in times.items()))
     common |= {"why": "; ".join([f"{why} is {name}", *told]), "brief": f"HTTPRoute {entry.named} is {name}"}
     service = view.services[where, ref.name]
-    return dial(view, service, service.port_of(ref.port), replace(onward, request=request), policy, **common)
+    return dialled(service, service.port_of(ref.port), request, **common)
 
 
 def _name(route: HTTPRoute, ref: api.HTTPBackendRef) -> str:

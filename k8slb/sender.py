@@ -1,6 +1,7 @@
 """What every way of sending has: where a flow stands and what is decided there, and the ledger of what came of it."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -10,8 +11,8 @@ from .balancers import balancer
 from .balancers.base import Balancer
 from .clients import Clients
 from .decision import Candidate, Decision, Place, Timeline
-from .failures import gave_up
 from .path import cookie_of, decide
+from .remembered import Admission, Affinity, Outliers, Retries
 
 CONTROLLERS = ("ingress", "gateway")  # whose replicas have a column
 Column = tuple[dict[str, int], np.ndarray]
@@ -37,40 +38,45 @@ class Ledger:
         elif decision.layer in CONTROLLERS:
             self.put(f"{decision.layer}_pod", who, decision.flow.to)
 
-    def ended(self, decision: Decision, proxy: Decision | None, who: Any) -> None:
-        """The last decision for these requests; where what a proxy dialled failed, the proxy answers."""
+    def ended(self, decision: Decision, action: str, status: int | None, who: Any) -> None:
+        """The last decision for these requests, and what their client sees of it: an answer with a status, or none."""
         if decision.layer in CONTROLLERS:
             self.put(f"{decision.layer}_pod", who, decision.flow.to)
-        if decision.action in ("reject", "drop") and proxy:
-            decision = gave_up(proxy, decision, 0)
-        if decision.action == "respond":
-            if decision.layer == "pods":
+        if action == "respond":
+            if decision.layer == "pods" and decision.action == "respond":
                 self.put("pod", who, decision.flow.to)
-            self.put("status", who, str(decision.status or "open"))
+            self.put("status", who, str(status or "open"))
         else:
-            self.put("lost", who, decision.action)
+            self.put("lost", who, action)
 
 
 class At:
-    """Where a flow stands and what is decided there between two changes of the cluster; `onward` fills up."""
+    """Where a flow stands and what is decided there between two changes of the cluster; `onward` fills up. `kept(kind,
+    key, *given)` gives what is remembered there, which others that stand there share: `kind(*given)` at first."""
 
-    __slots__ = ("affinity", "cookie", "decision", "entry", "index", "key")
-    __slots__ += ("memory", "onward", "plain", "policy", "state", "stays")
+    __slots__ = ("admission", "affinity", "budget", "cookie", "decision", "entry", "index", "key")
+    __slots__ += ("memory", "onward", "outliers", "plain", "policy", "state", "stays")
 
-    def __init__(self, timeline: Timeline, key: tuple, now: float):
-        self.key, self.decision = key, decide(timeline, *key, now)
-        remembered = {m.kind: m for m in self.decision.remembers}
-        self.entry = remembered.get("conntrack") if self.decision.layer == "kube-proxy" else None
-        self.policy = balancer(self.decision.balancer) if self.decision.balancer else None
-        self.state = self.decision.state or key
+    def __init__(self, timeline: Timeline, key: tuple, epoch: int, kept: Callable[..., Any]):
+        self.key, self.decision = key, decide(timeline, *key, timeline.instants[epoch])
+        decision, place, failure = self.decision, self.decision.place, self.decision.on_failure
+        remembered = {m.kind: m for m in decision.remembers}
+        self.entry = remembered.get("conntrack") if decision.layer == "kube-proxy" else None
+        self.policy = balancer(decision.balancer) if decision.balancer else None
+        self.state = decision.state or key
         # a cookie is the user's: it says the same to each replica
-        kept, said = cookie_of(self.decision), tuple(x for x in self.state if isinstance(x, str))
-        self.stays = bool(kept and kept.stays)
-        self.cookie = (kept.key, *said, self.decision.flow.backend) if kept and self.policy else None
-        self.affinity = kept if self.cookie and not self.policy.hashes else remembered.get("ClientIP")
-        self.index = {c.address: i for i, c in enumerate(self.decision.candidates)}
-        self.onward: list[At | None] = [None] * len(self.decision.candidates)
-        special = self.affinity or self.cookie or self.decision.ejects
+        given, said = cookie_of(decision), tuple(x for x in self.state if isinstance(x, str))
+        self.stays = bool(given and given.stays)
+        self.cookie = (given.key, *said, decision.flow.backend) if given and self.policy else None
+        memory = given if self.cookie and not self.policy.hashes else remembered.get("ClientIP")
+        self.memory = kept(dict, self.state)  # the balancer's own
+        self.affinity = kept(Affinity, self.cookie or self.state, memory, epoch) if memory else None
+        self.admission = kept(Admission, place) if decision.limits else None
+        self.outliers = kept(Outliers, self.state, decision.ejects) if decision.ejects else None
+        self.budget = kept(Retries, self.state, failure.budget) if failure and failure.budget else None
+        self.index = {c.address: i for i, c in enumerate(decision.candidates)}
+        self.onward: list[At | None] = [None] * len(decision.candidates)
+        special = self.affinity or self.cookie or self.outliers
         self.plain = not self.policy or (len(self.onward) == 1 and not special and not self.policy.counts)
 
 
@@ -83,22 +89,21 @@ class Sender:
 
     def __init__(self, timeline: Timeline, clients: Clients, requests: int, held: int | None, time: Any, seed: int):
         self.timeline, self.clients, self.requests, self.held, self.time = timeline, clients, requests, held, time
-        self.instants, self.epoch, self.rng, self.ledger = timeline.instants, 0, Random(seed), Ledger(requests)
+        self.epoch, self.rng, self.ledger = 0, Random(seed), Ledger(requests)
         self.used: dict[str, set[Place]] = defaultdict(set)
         self.picks: Counter[str] = Counter()
         self.alike: dict[str, float] = {}
         self.reset = self.aged = 0
         self.notes: list[str] = []
         self.balancers: dict[str, Balancer] = {}
-        self.states: dict[object, dict] = defaultdict(dict)  # the balancers' own
+        self._kept: dict[tuple[type, Any], Any] = {}
         self._known: dict[tuple, At] = {}
 
     def at(self, key: tuple, epoch: int | None = None) -> At:
         epoch = self.epoch if epoch is None else epoch
         at = self._known.get((epoch, key))
         if at is None:
-            at = self._known[epoch, key] = At(self.timeline, key, self.instants[epoch])
-            at.memory = self.states[at.state]
+            at = self._known[epoch, key] = At(self.timeline, key, epoch, self.kept)
             for i, candidate in enumerate(at.decision.candidates):
                 if candidate.place.kind in ("pod", "endpoint"):
                     end = self.onward(at, i, epoch).decision
@@ -106,6 +111,11 @@ class Sender:
                         names = self.ledger.columns["pod"][0]
                         names.setdefault(end.flow.to, len(names))
         return at
+
+    def kept(self, kind: type, key: Any, *given: Any) -> Any:
+        if (kind, key) not in self._kept:
+            self._kept[kind, key] = kind(*given)
+        return self._kept[kind, key]
 
     def picked_by(self, at: At) -> None:
         self.balancers[at.policy.name] = at.policy

@@ -15,6 +15,9 @@ from .objects import Service, ServicePort
 from .traffic import Flow
 
 
+DECIDED = ("balancer", "on_failure", "key_text", "remembers", "ejects")  # of a Policy, as of the Decision it makes
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a proxy picks among a Service's pods, and what it keeps of it: fields of the Decision it makes.
@@ -71,12 +74,8 @@ def dial(
         why=f"{why}; {policy.how}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
         brief=(brief, ", not through its ClusterIP"),
         candidates=tuple(to_endpoint(view, e, onward) for e in ready),
-        balancer=policy.balancer,
         state=(common["layer"], common["place"], *service.key[1:], port.port, policy.generation),
-        on_failure=policy.on_failure,
-        key_text=policy.key_text,
-        remembers=policy.remembers,
-        ejects=policy.ejects,
+        **{name: getattr(policy, name) for name in DECIDED},
         **common,
     )
 

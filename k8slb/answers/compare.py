@@ -1,10 +1,9 @@
 """Which URLs get another answer? What is worth asking of a cluster's routes, and what several clusters answer."""
 
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any, NamedTuple
@@ -81,14 +80,17 @@ class Comparison:
     @property
     def differing(self) -> "Comparison":
         """The rows whose answers are not all alike. What is not modelled is unlike any answer."""
-        return Comparison(self.names, tuple(r for r in self.rows if any(a != r[1][0] for a in r[1])), self.left_out)
+        return replace(self, rows=tuple(r for r in self.rows if any(a != r[1][0] for a in r[1])))
 
-    @property
-    def table(self):
-        """A pandas DataFrame: a row a URL, a column a cluster."""
-        import pandas as pd
+    def told(self, probe: Probe, answers: Iterable[Answer]) -> str:
+        """One row: the URL, and below it what each cluster answers."""
+        wide = max(map(len, self.names)) + 1
+        lines = (f"    {name + ':':{wide}} {a}" for name, a in zip(self.names, answers, strict=True))
+        return "\n".join([str(probe), *lines])
 
-        return pd.DataFrame(self._cells(), columns=["URL", *self.names]).set_index("URL")
+    def counted(self, count: int, what: str) -> str:
+        more = f"; {self.left_out:,} more were not asked" if self.left_out else ""
+        return f"{count:,} {what}{more}"
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON."""
@@ -99,25 +101,10 @@ class Comparison:
         return {"rows": rows, "differing": len(self.differing.rows), "left_out": self.left_out}
 
     def __str__(self) -> str:
-        cells = [("URL", *self.names), *self._cells()]
-        wide = [max(len(row[i]) for row in cells) for i in range(len(self.names))]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, wide, strict=False)), row[-1]]) for row in cells]
-        return printable("\n".join([*lines, self._said]))
+        said = self.counted(len(self.differing.rows), f"of {len(self.rows):,} URLs get different answers")
+        return printable("\n".join([*(self.told(*row) for row in self.rows), said]))
 
     __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = [("th", ("URL", *self.names)), *(("td", cells) for cells in self._cells())]
-        body = ("".join(f"<{tag}>{html.escape(printable(c))}</{tag}>" for c in cells) for tag, cells in rows)
-        return f"<table><tr>{'</tr><tr>'.join(body)}</tr></table><p>{self._said}</p>"
-
-    def _cells(self) -> list[tuple[str, ...]]:
-        return [(str(probe), *map(str, answers)) for probe, answers in self.rows]
-
-    @property
-    def _said(self) -> str:
-        more = f"; {self.left_out:,} more were not asked" if self.left_out else ""
-        return f"{len(self.differing.rows)} of {len(self.rows):,} URLs get different answers{more}"
 
 
 def compare(clusters: Mapping[str, Cluster], urls: Iterable[str | Probe] | None = None) -> Comparison:

@@ -8,7 +8,7 @@ included; where a group keeps the rest of the path, PathPrefix and ReplacePrefix
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any
@@ -32,6 +32,7 @@ from .compare import NOWHERE, Answer, Comparison, Gist, Probe, compare, mistaken
 
 GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
 TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
+OPEN = TABLE["open"]  # how a URL is unlike a rule's path where the Gateway API says nothing of what it becomes
 MOST_LISTENERS, MOST_RULES, REDIRECTS = 64, 16, (301, 302, 303, 307, 308)  # of a Gateway, of an HTTPRoute
 _PLAIN = re.compile(r"(?!.*(//|/\.\.?(/|$)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 CATCH_ALL = ("PathPrefix", "/"), ("RegularExpression", "(?i)^/.*")
@@ -42,36 +43,51 @@ _REST = re.compile(r"((?:/[-\w.~%]+)*)(?:\(/\|\$\)|/\??)\(\.[*+]\)\$?")  # /path
 @dataclass(frozen=True)
 class Translation:
     """`yaml`: the Gateway API's objects; `cluster`: the one that has them instead; `untranslated`: what they do not
-    say, by FILE:LINE; `changes`: the URLs whose answer changes, before and after, and why."""
+    say, by FILE:LINE; `changes`: the URLs whose answer changes, before and after; `open`: those to which an
+    implementation may answer as before, for of what makes them differ the Gateway API says nothing."""
 
     yaml: str
     objects: tuple[dict, ...]
     cluster: Cluster
     untranslated: tuple[str, ...]
     changes: Comparison
+    open: Comparison
 
     def __str__(self) -> str:
         lines = [f"not translated: {note}" for note in self.untranslated]
         lines += [f"{p}\n    {a}\n -> {b}  ({because(p, a, b)})" for p, (a, b) in self.changes.rows]
         more = f"; {self.changes.left_out:,} more were not asked" if self.changes.left_out else ""
-        return printable("\n".join([*lines, f"{len(self.changes.rows)} URLs get another answer{more}"]))
+        lines.append(f"{len(self.changes.rows)} URLs get another answer{more}")
+        if such := {p.what: str(p) for p, _ in reversed(self.open.rows)}:
+            examples = " or ".join(such[what] for what in sorted(such))
+            lines.append(f"{TABLE['left_open']}: {len(self.open.rows)} URLs, such as {examples}")
+        return printable("\n".join(lines))
 
     __repr__ = __str__
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON."""
-        rows = zip(self.changes.to_dict()["rows"], self.changes.rows, strict=True)
-        changes = [row | {"why": because(probe, *answers)} for row, (probe, answers) in rows]
-        return {"objects": list(self.objects), "untranslated": list(self.untranslated), "changes": changes}
+        told = {"objects": list(self.objects), "untranslated": list(self.untranslated)}
+        for name, of in (("changes", self.changes), ("open", self.open)):
+            rows = zip(of.to_dict()["rows"], of.rows, strict=True)
+            told[name] = [row | {"why": because(probe, *answers)} for row, (probe, answers) in rows]
+        return told
 
 
 def because(probe: Probe, before: Answer, after: Answer) -> str:
     """Why an answer changes, in a few words: by what differs, else by how the URL is unlike a rule's."""
+    return TABLE["because"][_reason(probe, before, after)]
+
+
+def _reason(probe: Probe, before: Answer, after: Answer) -> str:
     one, other = (vars(next(iter(a.shares), Gist(failed=a.unknown))) for a in (before, after))
     differing = {name for name in one if one[name] != other[name]} - {"rule"}
-    why = "missing" if (one["status"], other["status"]) == (503, 500) else probe.what
-    alone = differing in ({"path"}, {"location"}, {"certificate"})
-    return TABLE["because"]["failed" if "failed" in differing else differing.pop() if alone else why]
+    if "failed" in differing:
+        return "failed"
+    if (one["status"], other["status"]) == (503, 500):
+        return "missing"
+    alone = differing in ({"certificate"}, *([] if probe.what in OPEN else ({"path"}, {"location"})))
+    return differing.pop() if alone else probe.what
 
 
 def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
@@ -96,7 +112,9 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
     gone = {o.key for o in new} | {o.key for o in view.objects if isinstance(o, (Ingress, IngressClass))}
     after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
     notes = tuple(note for i in ingresses for note in _untranslated(view, i))
-    return Translation(text, tuple(made), after, notes, compare({"before": view, "after": after}).differing)
+    told = compare({"before": view, "after": after}).differing
+    parts = ((r for r in told.rows if (_reason(r[0], *r[1]) in OPEN) == left_open) for left_open in (False, True))
+    return Translation(text, tuple(made), after, notes, *(replace(told, rows=tuple(rows)) for rows in parts))
 
 
 def _written(raw: Mapping) -> str:
@@ -120,12 +138,12 @@ def _servers(view: Cluster, controller: Controller) -> dict[str, Server]:
     defaults.sort(key=lambda i: bool(i.spec.rules))
     for host, routes in ({"": []} | routes_by_host(ingresses)).items():
         kept: dict[tuple[str, str], Location] = {}
-        for r in sorted(routes, key=lambda r: -len(r.path.path)):  # of /a and /a/, which take the same, the longer
-            path, kind = r.path.path or "/", "Exact" if r.path.pathType == "Exact" else "Prefix"
+        for r in sorted(routes, key=lambda r: -len(r.path)):  # of /a and /a/, which take the same, the longer
+            path, kind = r.path or "/", "Exact" if r.kind == "Exact" else "Prefix"
             key = (path if kind == "Exact" else path.rstrip("/"), kind)
-            kept.setdefault(key, Location(kind, path, r.ingress, r.at, r.path.backend))
+            kept.setdefault(key, Location(r.ingress, r.at, r.backend, path, kind))
         for i in ([i for i in defaults if any(r.host == host for r in i.spec.rules)] or defaults)[:1]:
-            kept.setdefault(("", "Prefix"), Location("Prefix", "/", i, (), i.spec.defaultBackend))
+            kept.setdefault(("", "Prefix"), Location(i, (), i.spec.defaultBackend))
         servers[host] = Server([], kept=kept)
     return servers
 
@@ -333,7 +351,7 @@ def _untranslated(view: Cluster, ingress: Ingress) -> Iterator[str]:
         (("spec", "tls", i), "tls: it has no secretName") for i, t in enumerate(ingress.spec.tls) if not t.secretName
     ]
     for at, _, backend in used:
-        if backend and not (backend.service and _ref(view, Location("", "", ingress, at, backend))):
+        if backend and not (backend.service and _ref(view, Location(ingress, at, backend))):
             told.append((at, "backend: it is no Service, or a port whose number nothing says"))
     for key, text in ingress.metadata.annotations.items():
         name = key.removeprefix(prefix)

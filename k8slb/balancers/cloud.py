@@ -1,19 +1,15 @@
 """What layer 7 load balancers of clouds pick with; their hashes of connections are in `uniform`."""
 
-from collections.abc import Sequence
-from random import Random
-
-from .base import Key, Peer, connections, equal_shares, named
+from .base import connections, equal_shares, named
 from .ingress_nginx import round_robin
+from .parts import lowest
 
 
 @named("aws-alb-least-outstanding", counts=True)
-def least_outstanding(
-    peers: Sequence[Peer], state: dict, rng: Random, key: Key | None = None, now: float = 0.0
-) -> int | None:
+def least_outstanding(peers, state, rng, key=None, now=0.0) -> int | None:
     """The target with the fewest requests that are not answered yet; one of several such at random."""
-    waiting = [connections(state, p)[0] for p in peers]
-    return rng.choice([i for i, n in enumerate(waiting) if n == min(waiting)]) if peers else None
+    least = lowest({i: connections(state, p)[0] for i, p in enumerate(peers)})
+    return rng.choice(least) if least else None
 
 
 named("aws-alb-round-robin", "gcp-proxy-round-robin", exact=equal_shares, cycle=1)(round_robin)

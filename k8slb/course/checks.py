@@ -1,5 +1,6 @@
 """`check("02.1", answer)`: one line that says whether an answer is right, and if not, what lies behind it."""
 
+from traceback import walk_tb
 from typing import Any
 
 from ..errors import K8slbError, printable
@@ -48,16 +49,11 @@ def _name(answer: Any) -> str:
 def _told(error: Exception, answer: Any) -> str:
     """The learner's own exception: where it was raised, its type, what it says."""
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
-    line, trace = None, error.__traceback__
-    while trace:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
+    lines = [number for frame, number in walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     try:
         said = str(error)[:200]
     except Exception:
         said = ""
     where = next(iter(getattr(error, "__notes__", ())), _name(answer))
-    return (
-        f"{where} raised {type(error).__name__}" + (f": {said}" if said else "") + (f" (line {line})" if line else "")
-    )
+    told = f"{where} raised {type(error).__name__}" + (f": {said}" if said else "")
+    return told + (f" (line {lines[-1]})" if lines else "")

@@ -1,6 +1,5 @@
 """`k8slb lab`: give the learner copies of the lessons and open them in JupyterLab."""
 
-import argparse
 import contextlib
 import importlib.util
 import json
@@ -13,24 +12,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
+from collections.abc import Sequence
 from importlib import metadata
 from itertools import count
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+from ..manifests import DATA
 
 
 def stored() -> Path:
-    """The lessons as shipped: inside an installed package, or beside it in a checkout."""
-    inside = PACKAGE / "notebooks"
-    return inside if inside.is_dir() else PACKAGE.parent / "notebooks"
+    """The lessons as shipped: beside the data, in an installed package as in a checkout."""
+    return DATA.with_name("notebooks")
 
 
 def your_folder(fresh: bool = False) -> Path:
     """lessons, in the current folder or at the top of the checkout when inside one; `fresh`: or lessons-2, lessons-3
     ..., the first that does not exist yet."""
-    here, top = Path.cwd(), PACKAGE.parent
-    base = top if stored() == top / "notebooks" and here.is_relative_to(top) else here
+    here, top = Path.cwd(), DATA.parent
+    base = top if here.is_relative_to(top) else here
     names = ("lessons" + f"-{n}" * (n > 1) for n in count(1))
     return next(base / name for name in names if not (fresh and (base / name).exists()))
 
@@ -77,7 +77,7 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
 
 
-def open_lab(fresh: bool = False, argv: tuple[str, ...] = ()) -> int:
+def open_lab(fresh: bool = False, argv: Sequence[str] = ()) -> int:
     """Open your copies of the lessons in JupyterLab; Ctrl-C ends it."""
     if importlib.util.find_spec("jupyterlab") is None:
         print("k8slb lab: JupyterLab is not installed: pip install 'k8slb[lab]'", file=sys.stderr)
@@ -163,8 +163,8 @@ def check() -> int:
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     for tool, package in (("iptables", "iptables"), ("nft", "nftables")):
         line(tool, shutil.which(tool, path=path), f"{kernel} (apt-get install {package})", needed=False)
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    line("chromium", chromium, "only the browser tests need it (apt-get install chromium)", needed=False)
+    chromium = "only the browser tests need it (apt-get install chromium)"
+    line("chromium", shutil.which("chromium"), chromium, needed=False)
     print("The lessons can be followed: k8slb lab" if good else "Some things are missing: see above")
     return 0 if good else 1
 
@@ -198,20 +198,11 @@ def _writable(folder: Path) -> bool:
     return False
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="k8slb lab", description=open_lab.__doc__, allow_abbrev=False)
-    parser.add_argument("--fresh", action="store_true", help="make another copy, beside the ones you have")
-    parser.add_argument("--check", action="store_true", help="only say what is there and what is missing")
-    parser.add_argument("--copies-only", action="store_true", help="make the copies, do not start JupyterLab")
-    parser.add_argument("jupyter", nargs="*", help="after --, flags for JupyterLab itself")
-    options = parser.parse_args(argv)
+def main(options: Namespace) -> int:
+    """`k8slb lab`, with the options that data/commands.json has for it."""
     if options.check:
         return check()
     if options.copies_only:
         print(*copies(stored(), your_folder(options.fresh)), sep="\n")
         return 0
-    return open_lab(options.fresh, tuple(options.jupyter))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return open_lab(options.fresh, options.jupyter)

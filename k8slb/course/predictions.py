@@ -72,9 +72,8 @@ class Predict(widgets.VBox):
             return f"○ No guess locked. {right}"
         if chosen is self.prediction.right:
             return f"✔ Your guess is right: {chosen.text}. {self.prediction.because}"
-        return (
-            f"✗ Your guess, {chosen.text}, is not right. Behind it: “{chosen.misconception}”. {chosen.refuted} {right}"
-        )
+        behind = f"Behind it: “{chosen.misconception}”. {chosen.refuted}"
+        return f"✗ Your guess, {chosen.text}, is not right. {behind} {right}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Live the question; for viewers without a kernel the picture and the text of what is behind it."""

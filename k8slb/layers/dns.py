@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ..cluster import Cluster
@@ -105,8 +106,7 @@ def _lookup(view: Cluster, name: str) -> tuple[str, list[tuple[str, str]]] | str
     address = service.spec.clusterIP
     if not service.headless:
         return (f"ClusterIP {address} of {service}", [(str(service), address)]) if address else None
-    ready = [e for port in service.spec.ports for e in of_port(view, service, port) if e.ready]
-    found = {e.ip: e.name or e.ip for e in ready}
+    found = {e.ip: e.name or e.ip for port in service.spec.ports for e in of_port(view, service, port) if e.ready}
     if not service.spec.ports:
         endpoints = [e for s in view.slices(service) for e in s.endpoints if e.conditions.ready is not False]
         found = {e.addresses[0]: e.addresses[0] for e in endpoints}
@@ -147,13 +147,9 @@ def _outside(
 
 def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller | None, str, tuple[str, ...]]:
     """(the controller or Gateway that the name leads to, why, warnings)."""
-    found: list[tuple[Controller, str]] = []
-    for ingress in (i for host in (name, "*." + name.partition(".")[2]) for i in view.hosts.get(host, ())):
-        served = view.served[ingress.key]
-        if served.controller:
-            where = "{}:{}".format(*ingress.where("spec", "rules"))
-            found.append((view.controllers[served.controller], f"a host of {ingress}, {where}"))
-            break
+    ingresses = [i for host in (name, "*." + name.partition(".")[2]) for i in view.hosts.get(host, ())]
+    served = ((view.controllers[c], i) for i in ingresses if (c := view.served[i.key].controller))
+    found = [(c, "a host of {}, {}:{}".format(i, *i.where("spec", "rules"))) for c, i in islice(served, 1)]
     named = next((view.gateway_hosts[h] for h in takers(name) if h in view.gateway_hosts), {})
     found += [(view.gateways[key], f"a host of {by}, {by.origin.place}") for key, by in named.items()]
     if found:
@@ -162,12 +158,9 @@ def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller |
         warning = f"{name} is {told} as well; nothing in the input says where DNS points; taken: {_called(taken)}"
         return taken, why, (warning,) if others else ()
     ignored = [(i, view.served[i.key].why) for i in view.hosts.get(name, ())]
-    alone = (
-        r for to, routes in view.routes_of.items() if to[0] == "Gateway" and to[1:] not in view.gateways for r in routes
-    )
-    ignored += [
-        (r, f"there is no Gateway {p.name}") for r, p in alone if {*takers(name)}.intersection(r.spec.hostnames)
-    ]
+    alone = (routes for to, routes in view.routes_of.items() if to[0] == "Gateway" and to[1:] not in view.gateways)
+    mine = ((r, p) for routes in alone for r, p in routes if {*takers(name)}.intersection(r.spec.hostnames))
+    ignored += [(r, f"there is no Gateway {p.name}") for r, p in mine]
     running = (*view.controllers.values(), *view.gateways.values())
     entries = [c for c in running if c.modelled and _entry(view, c)]
     if guess and len(entries) == 1 and not name.endswith("." + DOMAIN):

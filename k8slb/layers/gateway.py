@@ -6,21 +6,24 @@ hostnames of both agree; the reasons are those of the route's status.
 """
 
 from functools import partial
+from typing import Any
 
 from .. import routes
 from ..cluster import Cluster
 from ..controllers import Controller
 from ..decision import Decision, Lazily, Place, Rejected
 from ..errors import NotModelled
-from ..objects import Gateway, HTTPRoute, Listener
+from ..objects import Gateway, HTTPRoute, Listener, Service, ServicePort
 from ..objects.gateways import GROUP
-from ..traffic import Flow
+from ..traffic import Flow, Request
+from ..upstream import Policy, dial
 
 NOT_ATTACHED = (
     "no listener has that sectionName and port (NoMatchingParent)",
     "the listeners do not allow its kind or its namespace (NotAllowedByListeners)",
     "none of its hostnames is a listener's (NoMatchingListenerHostname)",
 )
+POLICY = Policy("spec-random", "picks at random (the Gateway API names no balancer)")
 NAME_LABEL = "kubernetes.io/metadata.name"  # every namespace has it
 
 
@@ -31,8 +34,8 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     if not controller.modelled:
         raise controller.not_modelled()
     facts = {"controller": controller.name, "gateway": f"{gateway.namespace}/{gateway.name}"}
-    common = {"layer": "gateway", "place": place, "facts": facts}
-    answer = partial(Decision, grain="request", flow=flow, **common)
+    common = {"layer": "gateway", "place": place, "flow": flow, "facts": facts}
+    answer = partial(Decision, grain="request", **common)
     refuse = partial(answer, action="reject")
     port, encrypted, warnings = _listened(controller, flow), request.scheme == "https", []
     spoken = ("HTTPS", "TLS") if encrypted else ("HTTP",)
@@ -58,18 +61,19 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
             warnings.append(f"{one.object} ({one.object.origin.place}) is not attached: {one.why}")
         why = f"{by}no rule of the HTTPRoutes attached to it takes {request.method} {request.host}{request.path}"
         return answer(action="respond", status=404, why=why, rejected=common["rejected"], warnings=tuple(warnings))
-    onward = Flow("TCP", flow.destination, "", 0)  # a connection of the Gateway's own, from its address
-    return routes.decide(view, entry, flow, onward, port=port, by=by, warnings=tuple(warnings), **common)
+
+    def dialled(service: Service, to: ServicePort, request: Request, **told: Any) -> Decision:
+        onward = Flow("TCP", flow.destination, "", 0, request)  # a connection of the Gateway's own, from its address
+        return dial(view, service, to, onward, POLICY, **told)
+
+    return routes.decide(view, entry, dialled, port=port, by=by, warnings=tuple(warnings), **common)
 
 
 def _listened(controller: Controller, flow: Flow) -> int:
     """The listener's port, which its Service may map to another one of the pods."""
     pod = next(p for p in controller.pods if p.status.podIP == flow.destination)
-    for port in controller.service.spec.ports if controller.service else ():
-        target = port.target if isinstance(port.target, int) else pod.port_named(port.target, port.protocol)
-        if target == flow.port:
-            return port.port
-    return flow.port
+    ports = controller.service.spec.ports if controller.service else ()
+    return next((p.port for p in ports if pod.port_for(p.target, p.protocol) == flow.port), flow.port)
 
 
 def _certificate(view: Cluster, gateway: Gateway, listener: Listener) -> tuple[str | None, str, list[str]]:

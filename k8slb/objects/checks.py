@@ -44,9 +44,15 @@ def matching(pattern: str, expected: str, problem: str = "is not allowed here") 
     return must(re.compile(pattern).fullmatch, f"{{}} {problem}", expected)
 
 
+def exactly_one(expected: str, *names: str) -> Check:
+    """Of a value's fields of these names one is there."""
+    given, told = attrgetter(*names), " and ".join(names)
+    return must(lambda value: sum(map(bool, given(value))) == 1, f"needs exactly one of {told}", expected)
+
+
 def distinct(*names: str, key: Callable[[Any], Any] | None = None) -> Check:
     """No two entries have the same of these fields (the same `key`), apart from an empty one."""
-    key, what = key or attrgetter(*names), ", ".join(names)
+    key, what = key or attrgetter(*names), " and ".join(names)
 
     def check(items: tuple) -> None:
         seen: set[object] = set()
@@ -64,6 +70,14 @@ def _reads(read: Callable[[str], object], text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def absolute_path(text: str, at: Path, bad: str = "//") -> None:
+    """Without //, /./, /../ and %2F; `bad`: what else may not stand in it."""
+    if not text.startswith("/"):
+        raise Invalid(f"{shown(text)} does not begin with /", "an absolute path", at)
+    if found := re.search(rf"//|/\.\.?(/|$)|%2[fF]|{bad}", text):
+        raise Invalid(f"{shown(text)} holds {found[0]}", "a path without it", at)
 
 
 def is_address(text: str) -> bool:

@@ -97,8 +97,14 @@ def _object(cls: type) -> Decode:
     check: Check = getattr(cls, "check", lambda value: None)
 
     def decode(raw: Any) -> Any:
-        written = _mapping(raw).get  # the API treats null as absent
-        known = {name: _under(key, member, written(key)) for name, key, member in members if written(key) is not None}
+        known, given = {}, _mapping(raw).get
+        try:
+            for name, key, member in members:
+                if (value := given(key)) is not None:  # the API treats null as absent
+                    known[name] = member(value)
+        except Invalid as error:  # in place of _under, which would take a third longer
+            error.path = (key, *error.path)
+            raise
         for name in required:
             if name not in known:
                 raise Invalid("is missing", "a value: it is required", (name.rstrip("_"),))

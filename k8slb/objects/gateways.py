@@ -1,12 +1,11 @@
 """The Gateway API (release 1.6, standard channel), checked as its CRDs are (apis/v1/*_types.go)."""
 
-import re
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal
 
 from ..errors import shown
 from .base import Object, Value
-from .checks import Invalid, Path, address_check, distinct, entries, matching, must, within
+from .checks import Invalid, absolute_path, address_check, distinct, entries, matching, must, within
 from .fields import Host, Label, Name, Percent, Port, Strings
 from .services import Named
 from .workloads import LabelSelector
@@ -107,10 +106,7 @@ class GatewayAddress(Value):
 class GatewaySpec(Value):
     gatewayClassName: Name
     listeners: Annotated[
-        tuple[Listener, ...],
-        entries(1, 64),
-        distinct("name"),
-        distinct("port", "protocol", "hostname"),
+        tuple[Listener, ...], entries(1, 64), distinct("name"), distinct("port", "protocol", "hostname")
     ]
     addresses: Annotated[tuple[GatewayAddress, ...], entries(0, 16)] = ()
 
@@ -197,11 +193,8 @@ class HTTPRouteFilter(Value):
     check = _goes_with_its_type
 
 
-_compatible = must(
-    lambda filters: not {"RequestRedirect", "URLRewrite"} <= {f.type for f in filters},
-    "has both RequestRedirect and URLRewrite",
-    "one of them",
-)
+_both = {"RequestRedirect", "URLRewrite"}
+_compatible = must(lambda given: not _both <= {f.type for f in given}, "redirects and rewrites", "one of them")
 _once = distinct("type", key=lambda f: f.type not in ("RequestMirror", "ExtensionRef") and f.type)
 Filters = Annotated[tuple[HTTPRouteFilter, ...], entries(0, 16), _once, _compatible]
 
@@ -216,12 +209,8 @@ class HTTPPathMatch(Value):
     value: Annotated[str, matching(r"(?s).{1,1024}", "at most 1,024 characters")] = "/"
 
     def check(self) -> None:
-        if self.type == "RegularExpression":
-            return
-        bad = re.search(r"^[^/]|//|/\.\.?(/|$)|%2[fF]|%(?![0-9a-fA-F]{2})|[^-A-Za-z0-9/._~!$&'()*+,;=:@%]", self.value)
-        if bad:
-            where = "begins with" if bad.start() == 0 and bad[0] != "//" else "holds"
-            raise Invalid(f"{shown(self.value)} {where} {bad[0]}", "an absolute path without it", ("value",))
+        if self.type != "RegularExpression":
+            absolute_path(self.value, ("value",), bad=r"%(?![0-9a-fA-F]{2})|[^-A-Za-z0-9/._~!$&'()*+,;=:@%]")
 
 
 class HTTPRouteMatch(Value):
@@ -244,10 +233,9 @@ class HTTPRouteRule(Named):
 
     def check(self) -> None:
         prefixed = [m.path.type for m in self.matches] == ["PathPrefix"]
-        held: list[tuple[Path, HTTPRouteFilter]] = [(("filters", i), f) for i, f in enumerate(self.filters)]
-        for i, ref in enumerate(self.backendRefs):
-            held += [(("backendRefs", i, "filters", j), f) for j, f in enumerate(ref.filters)]
-        for at, one in held:
+        lists = {("filters",): self.filters}
+        lists |= {("backendRefs", i, "filters"): ref.filters for i, ref in enumerate(self.backendRefs)}
+        for at, one in (((*at, i), one) for at, filters in lists.items() for i, one in enumerate(filters)):
             changed = (one.requestRedirect or one.urlRewrite or URLRewrite()).path
             if changed and changed.replacePrefixMatch is not None and not prefixed:
                 raise Invalid("replaces a prefix", "exactly one match, of type PathPrefix, in the rule", at)

@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from ..errors import shown
 from .base import Object, Value
-from .checks import Invalid
+from .checks import Invalid, absolute_path, exactly_one
 from .fields import Host, Label, Name, Port, PortName, Strings
 from .services import LoadBalancedStatus
 
@@ -13,9 +12,7 @@ class BackendPort(Value):
     name: PortName = ""
     number: Port | None = None
 
-    def check(self) -> None:
-        if bool(self.name) == bool(self.number):
-            raise Invalid("needs exactly one of name and number", "port: {number: 80} or port: {name: http}")
+    check = exactly_one("port: {number: 80} or port: {name: http}", "name", "number")
 
     @property
     def wanted(self) -> int | str:
@@ -31,9 +28,7 @@ class IngressBackend(Value):
     service: BackendService | None = None
     resource: Strings | None = None
 
-    def check(self) -> None:
-        if bool(self.service) == bool(self.resource):
-            raise Invalid("needs exactly one of service and resource", "service: {name: ..., port: {number: 80}}")
+    check = exactly_one("service: {name: ..., port: {number: 80}}", "service", "resource")
 
 
 class HTTPIngressPath(Value):
@@ -42,13 +37,8 @@ class HTTPIngressPath(Value):
     path: str = ""
 
     def check(self) -> None:
-        if self.pathType == "ImplementationSpecific":
-            return
-        if not self.path.startswith("/"):
-            raise Invalid(f"{shown(self.path)} does not begin with /", "an absolute path", ("path",))
-        for bad in ("//", "/./", "/../", "%2f", "%2F"):
-            if bad in self.path:
-                raise Invalid(f"{shown(self.path)} holds {bad}", "a path without it", ("path",))
+        if self.pathType != "ImplementationSpecific":
+            absolute_path(self.path, ("path",))
 
 
 class HTTPIngressRule(Value):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import shown
 from .base import Object, Value
-from .checks import Invalid, Path
+from .checks import Invalid, Path, exactly_one
 from .fields import Count, Name, Percent, Port, Strings
 from .workloads import LabelSelector
 
@@ -48,10 +48,7 @@ class ConsistentHash(Value):
     ringHash: HashTable | None = None
     maglev: HashTable | None = None
 
-    def check(self) -> None:
-        given = [self.httpHeaderName, self.httpCookie, self.useSourceIp, self.httpQueryParameterName]
-        if sum(map(bool, given)) != 1:
-            raise Invalid("does not name one thing to hash", "a header, a cookie, a query parameter or useSourceIp")
+    check = exactly_one("one thing to hash", "httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
 
 
 class Locality(Value):

@@ -30,8 +30,9 @@ class SessionAffinityConfig(Value):
     clientIP: ClientIPConfig = ClientIPConfig()
 
 
-_known = must(lambda ip: ip == "None" or is_address(ip), "{} is not an IP address", 'an IP address, "None" or nothing')
-ClusterIP = Annotated[str, _known]
+ClusterIP = Annotated[
+    str, must(lambda ip: ip == "None" or is_address(ip), "{} is not an IP address", 'an IP address, "None" or nothing')
+]
 
 
 class ServiceSpec(Value):

@@ -118,9 +118,10 @@ class Pod(Object, group=""):
         ports = self.spec.ports
         return {p.containerPort for p in ports} if self.spec.hostNetwork else {p.hostPort for p in ports if p.hostPort}
 
-    def port_named(self, name: str, protocol: str) -> int | None:
-        """The container port that a targetPort's name means in this pod."""
-        return next((p.containerPort for p in self.spec.ports if p.name == name and p.protocol == protocol), None)
+    def port_for(self, target: int | str, protocol: str) -> int | None:
+        """The port that a Service's targetPort, a number or a container port's name, means in this pod."""
+        named = (p.containerPort for p in self.spec.ports if (p.name, p.protocol) == (target, protocol))
+        return target if isinstance(target, int) else next(named, None)
 
 
 class SelectorRequirement(Value):

@@ -1,6 +1,7 @@
 """The distribution as a drawing: a bar a pod for what was sampled, a mark for the exact share, whiskers for chance."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from .svg import BAR, GROUND, INK, LINE, MISSED, frame, text
@@ -14,7 +15,7 @@ class Bar(NamedTuple):
     name: str
     count: int
     share: float
-    exact: float | None
+    exact: Fraction | None
     answered: bool = True  # by a pod
 
 

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import reduce
 from html import escape
 from threading import RLock
@@ -143,18 +144,19 @@ panel = Panel  # as lessons call it
 
 def rows_of(outcome: Any, route: Route) -> Iterator[Bar]:
     """A bar for each pod, then for each answer that came from no pod: by the exact shares, or met in the run."""
-    for pod, *numbers in outcome.rows:
-        yield Bar(f"{outcome.name_of(pod)} {pod}".strip(), *numbers)
-    exact = {spot.name: share for spot, share in route.ends().items() if spot.kind == "end"}
-    counts, columns = Counter(), outcome.run.columns
-    pods = columns["pod"][1] if "pod" in columns else np.full(outcome.requests, -1)
-    for kind, (names, codes) in columns.items():
-        if kind in ("status", "lost"):
-            counts |= {called(kind, n): np.count_nonzero((codes == i) & (pods < 0)) for i, n in enumerate(names)}
-    for name in exact | counts:
-        count, share = counts[name], exact.get(name)
-        if count or share:
-            yield Bar(name, count, count / outcome.requests, share and float(share * outcome.admitted), False)
+    pods, columns = outcome.counts(), outcome.run.columns
+    exact = {s.name: share for s, share in route.ends().items() if s.kind == "end"} | (outcome.exact or {})
+    admitted = Fraction(outcome.admitted).limit_denominator(outcome.requests)
+    alone = columns["pod"][1] < 0 if "pod" in columns else np.full(outcome.requests, True)
+    ends = Counter()
+    for kind in filter(columns.__contains__, ("status", "lost")):
+        names, codes = columns[kind]
+        ends.update({called(kind, name): int((alone & (codes == i)).sum()) for i, name in enumerate(names)})
+    for name in pods | exact | ends:
+        count, share = pods.get(name, ends[name]), exact.get(name)
+        if count or share or name in pods:
+            title = f"{outcome.name_of(name)} {name}".strip()
+            yield Bar(title, count, count / outcome.requests, share and share * admitted, name in pods)
 
 
 def _grouped(controls: list[Control], sandbox: bool) -> list[widgets.Widget]:

@@ -4,14 +4,16 @@ The same decisions as `path.shares`, walked forward and merged by place, so the 
 those that `shares` gives.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .. import path
-from ..cluster import Cluster
+from ..cluster import Cluster, grouped
 from ..decision import Decision, Place, Timeline
 from ..errors import NotModelled
 from ..failures import after_failures, fails
@@ -69,29 +71,37 @@ class Route:
         total: dict[Spot, Share] = dict.fromkeys(self.stages[stage], Fraction(0 if stage else 1))
         return summed(total, ((edge.target, edge.share) for edge in into))
 
-    def onward(self, stage: int) -> set[Spot]:
-        """The spots of a stage that something leads on from."""
-        return {e.source for e in self.edges[stage]} if stage < len(self.edges) else set()
+    @cached_property
+    def onward(self) -> list[dict[Spot, list[Edge]]]:
+        """By stage and spot the edges that lead on from it."""
+        return [*(grouped((e.source, e) for e in edges) for edges in self.edges), {}]
 
     def ends(self) -> dict[Spot, Share]:
         """How much of all requests comes to each spot that nothing leads on from."""
         every = ((i, *found) for i in range(len(self.stages)) for found in self.arriving(i).items())
-        return summed({}, ((spot, share) for i, spot, share in every if spot not in self.onward(i)))
+        return summed({}, ((spot, share) for i, spot, share in every if spot not in self.onward[i]))
 
     def way(self, seen: Collection[str]) -> tuple[Spot, ...]:
         """The one way through the spots whose names or addresses were `seen`, one spot a stage."""
-        best = {spot: (0, (spot,)) for spot in self.stages[0]}
-        ended = []
-        for stage, edges in enumerate(self.edges):
-            onward: dict[Spot, tuple[int, tuple[Spot, ...]]] = {}
-            for source, target, _ in edges:
-                score, way = best[source]
-                score += target.name in seen or target.address in seen
-                if target not in onward or score > onward[target][0]:
-                    onward[target] = score, (*way, target)
-            ended += [best[spot] for spot in best.keys() - self.onward(stage)]
-            best = onward
-        return max([*ended, *best.values()], key=lambda found: found[0])[1]
+
+        @cache
+        def best(stage: int, spot: Spot) -> tuple[int, tuple[Spot, ...]]:
+            """(how many were seen, the spots) from `spot` on."""
+            ways = [best(stage + 1, e.target) for e in self.onward[stage].get(spot, ())]
+            score, way = max(ways, default=(0, ()), key=itemgetter(0))
+            return score + (spot.name in seen or spot.address in seen), (spot, *way)
+
+        return best(0, self.stages[0][0])[1]
+
+
+def route_of(found: Iterable[Iterable[Edge]], controllers: Iterable[str]) -> Route:
+    """The route with these edges from each stage to the next, those between the same two spots as one."""
+    drawn = []
+    for stage in found:
+        total = summed({}, ((edge[:2], edge.share) for edge in stage))
+        drawn.append(tuple(Edge(*pair, total[pair]) for pair in sorted(total, key=lambda pair: [*map(_rank, pair)])))
+    spots = (tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
+    return Route(((drawn[0][0].source,), *spots), tuple(drawn), frozenset(controllers))
 
 
 def edges(timeline: Timeline, begin: path.Start) -> Route:
@@ -104,8 +114,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
         found.extend([] for _ in range(depth + 1 - len(found)))
         found[depth].append(Edge(source, target, share))
 
-    client = _client(begin)
-    front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, client): Fraction(1)}
+    front: dict[_At, Share] = {_At(begin.place, begin.flow, begin.via, _client(begin)): Fraction(1)}
     for hop in range(path.MAX_HOPS + 1):
         onward: list[tuple[_At, Share]] = []
         for at, share in front.items():
@@ -130,9 +139,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
             for limit in decision.limits:  # how many it refuses depends on load
                 draw(depth, here, _end(view, ("answered", str(limit.status))), None)
         front = summed({}, onward)
-    drawn = tuple(tuple(sorted(merged(stage), key=lambda e: (_rank(e.source), _rank(e.target)))) for stage in found)
-    spots = (tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
-    return Route(((client,), *spots), drawn, frozenset(controllers))
+    return route_of(found, controllers)
 
 
 def _client(begin: path.Start) -> Spot:
@@ -208,12 +215,6 @@ def _exact(decision: Decision) -> list[Share]:
         return [None] * len(decision.candidates)
 
 
-def merged(edges: Iterable[Edge]) -> Iterator[Edge]:
-    """Edges between the same two spots as one."""
-    total = summed({}, (((e.source, e.target), e.share) for e in edges))
-    return (Edge(*pair, share) for pair, share in total.items())
-
-
 def summed(total: dict[Any, Share], more: Iterable[tuple[Any, Share]]) -> dict[Any, Share]:
     """`total` with shares added; a sum with an unknown share is unknown."""
     for key, share in more:
@@ -227,6 +228,6 @@ def _part(share: Share, part: Share) -> Share:
 
 
 def _rank(spot: Spot) -> tuple:
-    """Addresses by number; what no pod answers comes last."""
+    """Addresses by number; what no pod answers comes last, and after it what stands for the rest."""
     numbers = [int(p) for p in spot.address.replace(":", ".").split(".") if p.isdigit()]
-    return spot.kind == "end", numbers, spot.name, spot.address
+    return spot.kind == "more", spot.kind == "end", numbers, spot.name, spot.address

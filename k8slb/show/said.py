@@ -55,11 +55,7 @@ def _literal(value: Any) -> str:
 
 def table(rows: Sequence[Bar], route: Route) -> str:
     """The distribution and every edge of the path, in numbers."""
-    exact = {spot.address or spot.name: share for spot, share in route.ends().items()}
-    pods = []
-    for name, count, share, *_ in rows:
-        known = exact.get(name.rpartition(" ")[2], exact.get(name))
-        pods.append((name, f"{count:,}", f"{share:.1%}", share_text(known)))
+    pods = [(name, f"{count:,}", f"{share:.1%}", share_text(exact)) for name, count, share, exact, _ in rows]
     ways = [(e.source.name, e.target.name, share_text(e.share)) for stage in route.edges for e in stage]
     shown = html_table(("pod", "requests", "sampled share", "exact share"), pods)
     return shown + html_table(("from", "to", "exact share of all requests"), ways)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from html import escape
 
 from . import svg
-from .route import Edge, Route, Share, Spot, merged
+from .route import Edge, Route, Share, Spot, route_of
 from .svg import DOT, INK, LINE, MISSED, PAPER, WIDTH, frame, share_text, tag, text
 
 MOST = {"pod": 12, "end": 12}
@@ -22,9 +22,8 @@ def folded(route: Route) -> tuple[Route, list[dict[Spot, Spot]]]:
         kept = stage if len(stage) <= most else stage[: most - 1]
         more = Spot("more", f"and {len(stage) - len(kept)} more")
         maps.append({spot: spot if spot in kept else more for spot in stage})
-    stages = tuple(tuple(dict.fromkeys(drawn.values())) for drawn in maps)
     moved = ([Edge(maps[i][a], maps[i + 1][b], share) for a, b, share in edges] for i, edges in enumerate(route.edges))
-    return Route(stages, tuple(tuple(merged(edges)) for edges in moved), route.controllers), maps
+    return route_of(moved, route.controllers), maps
 
 
 def drawing(route: Route, told: str = "", counts: Mapping[Spot, int] | None = None, way: tuple[Spot, ...] = ()) -> str:
@@ -44,7 +43,7 @@ def drawing(route: Route, told: str = "", counts: Mapping[Spot, int] | None = No
     for i, stage in enumerate(small.stages):
         arriving = small.arriving(i)
         for spot in stage:
-            ends_here = spot not in small.onward(i)
+            ends_here = spot not in small.onward[i]
             parts += _box(spot, arriving[spot], left[i], top[i][spot], width[i], ends_here)
             x, y = left[i] + width[i] + 8, top[i][spot] + BOX - 4
             if ends_here and counts is not None:
@@ -114,14 +113,14 @@ def _second(spot: Spot, share: Share, beside: bool) -> str:
 
 def _labels(edges: tuple[Edge, ...], x: tuple[float, float], start: Mapping, end: Mapping) -> list[str]:
     """Shares on the edges: once where a spot's edges are all alike, else one an edge while there is room."""
-    out = []
-    for source in dict.fromkeys(e.source for e in edges):
+    out, sources = [], dict.fromkeys(e.source for e in edges)
+    for source in sources:
         mine = [e for e in edges if e.source == source]
         y = start[source] + BOX / 2
         alike = {e.share for e in mine if e.target.kind != "more"}
         if len(alike) == 1:
             out.append(tag(x[0] + 19, y, _short(mine[0].share) + " each" * (len(mine) > 1 and None not in alike)))
-        elif len(edges) <= 12:
+        elif len(edges) <= 12 and (len(sources) == 1 or x[1] - x[0] > 2 * GAP):  # else they hide each other
             at = x[0] + (x[1] - x[0]) * 0.6
             out += [tag(at, y + (end[e.target] + BOX / 2 - y) * 0.6, _short(e.share)) for e in mine]
     return out

@@ -8,8 +8,8 @@ from k8slb.course.questions import Exercise, Option, Prediction, Seen, Unfit, ca
 from k8slb.front import load
 
 PREDICTION = Prediction(
-    "The Ingress says path: /payments and rewrite-target: /. You ask for /payments/process/101. "
-    "What path does the pod receive?",
+    "The Ingress says path: /payments, pathType: Prefix and rewrite-target: /, and ingress-nginx serves it. "
+    "You ask for /payments/process/101. What path does the pod receive?",
     (
         Option(
             "/payments/process/101",
@@ -19,7 +19,7 @@ PREDICTION = Prediction(
         Option(
             "/process/101",
             "rewrite / keeps the rest",
-            "The target is the whole new path; the rest stays only if a group captures it and the target names it.",
+            "Nothing is cut off: the rest stays only if a group of the path captures it and the target names it.",
         ),
         Option("/"),
         Option(
@@ -32,7 +32,7 @@ PREDICTION = Prediction(
 )
 
 HOST = "https://myshop.example.com"
-PATHS = [("/payments/process/101",), ("/payments",), ("/payments/",), ("/payments/7/lines",)]
+PATHS = [(path,) for path in ("/payments/process/101", "/orders", "/paymentsX", "/ORDERS/7", "/old/orders", "/help")]
 ORDERS, PAYMENTS = (f"{{service: {{name: {name}-service, port: {{number: 80}}}}}}" for name in ("order", "payment"))
 
 MORE = f"""
@@ -55,7 +55,7 @@ TABLE = {
     "https://eu.example.com/orders": "payment-service",
     "https://a.eu.example.com/orders": "order-service",
 }
-FIRST = '"The first rule that fits": the longest path wins, and Exact before Prefix.'
+FIRST = '"The first rule that fits": the longest path wins, wherever it stands.'
 BELOW = '"Exact takes what is below": only that path itself.'
 OLD = '"/orders matches /orders-old": Prefix compares whole parts between slashes.'
 CAPITALS = '"Paths know no capital letters": hosts do not, paths do.'
@@ -116,17 +116,27 @@ KEPT = (
 )
 NOTHING = '"An annotation changes nothing on the way": ingress-nginx writes a new path into the request.'
 RULE = '"The pod receives the path of the rule": the rule only says which requests are meant.'
+PARTS = (
+    '"Prefix compares whole parts": not beside a rewrite-target, which makes it a regular expression, open at its end.'
+)
+SMALL = '"Paths know capital letters": not beside a rewrite-target, whose regular expressions are blind to case.'
+ANYWHERE = '"A regular expression fits anywhere": this one has to fit from the beginning of the path.'
+ALL = '"Every path arrives as /": a path that no rule takes arrives nowhere.'
 
 _source_text = cache(lambda: load("source-text"))
 
 
 def path_seen(path):
-    return "/"
+    return "/" if path.lower().startswith(("/orders", "/payments")) else "404"
+
+
+def _seen(new, begins=lambda path: path.lower().startswith(("/orders", "/payments"))):
+    return lambda path: new(path) if begins(path) else "404"
 
 
 def _received(cluster: Cluster, path: str) -> str:
     seen = cluster.trace(HOST + path).to_dict()
-    return seen["forwarded"]["path"] if seen["forwarded"] else f"nothing: status {seen['status']}"
+    return seen["forwarded"]["path"] if seen["forwarded"] else str(seen["status"])
 
 
 def _service(cluster: Cluster, url: str) -> str:
@@ -158,7 +168,15 @@ EXERCISES = (
         "09.1",
         path_seen,
         PATHS,
-        {KEPT: lambda path: path.removeprefix("/payments") or "/", NOTHING: str, RULE: lambda path: "/payments"},
+        {
+            KEPT: _seen(lambda path: "/" + path[1:].partition("/")[2]),
+            NOTHING: _seen(str),
+            RULE: _seen(lambda path: "/" + path.split("/")[1]),
+            PARTS: _seen(lambda _: "/", lambda path: path.lower().split("/")[1] in ("orders", "payments")),
+            SMALL: _seen(lambda _: "/", lambda path: path.startswith(("/orders", "/payments"))),
+            ANYWHERE: _seen(lambda _: "/", lambda path: "/orders" in path.lower() or "/payments" in path.lower()),
+            ALL: lambda path: "/",
+        },
         kind=str,
         expected=lambda: calls("path_seen", PATHS)(lambda path: _received(_source_text(), path)),
     ),

@@ -95,12 +95,16 @@ MAIN = '"One Ingress can be both": canary makes the whole Ingress a canary, and 
 WEIGHT = '"A weight makes a canary": without canary: "true" it is a second rule for a path that an older one keeps.'
 TWIN = '"A canary has rules of its own": it goes with the Ingress of the same host and path.'
 HEADER = '"Any header is looked at": canary-by-header names the one.'
+CLASS = (
+    '"One class there is, so it is meant": an Ingress without a class is served only if one is marked as the default.'
+)
 PERCENT = '"Without a weight all else is even": canary-weight is 0 where it is missing.'
 WRONG = {
     MAIN: CANARY.replace("payment-canary", "app-ingress"),
     WEIGHT: CANARY.replace('nginx.ingress.kubernetes.io/canary: "true"', 'nginx.ingress.kubernetes.io/canary: "false"'),
     TWIN: CANARY.replace("path: /payments,", "path: /,"),
     HEADER: CANARY.replace("    nginx.ingress.kubernetes.io/canary-by-header: X-Canary\n", ""),
+    CLASS: CANARY.replace("  ingressClassName: nginx\n", ""),
     PERCENT: CANARY.replace('    nginx.ingress.kubernetes.io/canary-weight: "5"\n', ""),
 }
 
@@ -120,17 +124,16 @@ def _split(answer: Any) -> Seen:
         shares = cluster.shares(url, headers=headers or None)
         return f"{sum(float(shares[pod]) for pod in shares if pod.partition(':')[0] in new):.1%}"
 
-    marked = [o for o in cluster.objects if o.kind == "Ingress" and _annotation(o, "canary") == "true"]
+    ingresses = [o for o in cluster.objects if o.kind == "Ingress"]
+    marked = [i for i in ingresses if i.metadata.annotations.get("nginx.ingress.kubernetes.io/canary") == "true"]
+    unserved = [i for i in ingresses if not cluster.served[i.key].controller]
     return {
         "what answers /payments": str(cluster.trace(url).status),
         "the Ingresses that are canaries": str(len(marked)),
+        "the Ingresses that nobody serves": str(len(unserved)),
         "payment-next's share": share(),
         "payment-next's share with X-Canary: always": share(**{"X-Canary": "always"}),
     }
-
-
-def _annotation(one: Any, name: str) -> str:
-    return one.metadata.annotations.get(f"nginx.ingress.kubernetes.io/{name}", "")
 
 
 EXERCISES = (

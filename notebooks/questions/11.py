@@ -18,11 +18,7 @@ PREDICTION = Prediction(
             "Gateway API is Ingress renamed",
             "The same * means another thing there, and what the controller did by itself is not in the rules.",
         ),
-        Option(
-            "2",
-            "a PathPrefix is the beginning of a text",
-            "It compares whole parts between slashes, as Prefix does.",
-        ),
+        Option("2", "a PathPrefix is the beginning of a text", "It compares whole parts between slashes, like Prefix."),
         Option("3 and 4"),
         Option(
             "4",
@@ -88,12 +84,9 @@ TABLE = {
 BELOW, CAPITALS, OLD = f"{HOST}/orders/payback", f"{HOST}/ORDERS/7", f"{HOST}/orders-old"
 PLAIN, DEEP = "http://myshop.example.com/orders", "http://a.eu.example.com/orders"
 REGEX = {BELOW: "payment-service", CAPITALS: "order-service", OLD: "order-service"}
+RENAMED = REGEX | {PLAIN: "308", DEEP: "404"}
 MISREAD = {
-    '"Gateway API is Ingress renamed": an annotation does not come along, and * means more.': {
-        **REGEX,
-        PLAIN: "308",
-        DEEP: "404",
-    },
+    '"Gateway API is Ingress renamed": an annotation does not come along, and * means more.': RENAMED,
     '"use-regex comes along": it is ingress-nginx\'s; Exact and PathPrefix mean what they say.': REGEX,
     '"Exact takes what is below": only that path itself.': {BELOW: "payment-service"},
     '"Paths know no capital letters": hosts do not, paths do.': {CAPITALS: "order-service"},
@@ -103,22 +96,20 @@ MISREAD = {
 }
 
 SERVED = _on(_route("shop", "myshop.example.com", ORDERS, PAYMENTS), "https")
-SENT_ON = _on(_route("to-https", "myshop.example.com", TO_HTTPS), "http")
-TRANSLATED = DOOR + SERVED + SENT_ON
+TO_ALL = _route("to-https", "myshop.example.com", TO_HTTPS)
+TRANSLATED = DOOR + SERVED + _on(TO_ALL, "http")
 ASKED = [HOST + path for path in ("/orders", "/orders/7", "/payments/process/101", "/orders-old", "/")]
 ASKED += ["http://myshop.example.com/orders/7?page=2", "http://myshop.example.com/"]
 UNTRANSLATED = {
     '"https comes with the certificate": who asks by http is redirected only if a rule says so.': DOOR + SERVED,
-    '"A redirect is for http by itself": without a sectionName the route is on both listeners.': (
-        DOOR + SERVED + _route("to-https", "myshop.example.com", TO_HTTPS)
-    ),
+    '"A redirect is for http by itself": without a sectionName the route is on both listeners.': DOOR + SERVED + TO_ALL,
     '"302 is 308": without a statusCode the redirect is 302.': TRANSLATED.replace(", statusCode: 308", ""),
-    '"A route belongs to every Gateway": it is attached to those that parentRefs names.': (
-        DOOR + (SERVED + SENT_ON).replace("name: front-door", "name: front")
+    '"A route belongs to every Gateway": it is attached to those that parentRefs names.': TRANSLATED.replace(
+        "parentRefs: [{name: front-door", "parentRefs: [{name: front"
     ),
     '"Exact is Prefix": it takes that path alone, and nothing below it.': TRANSLATED.replace("PathPrefix", "Exact"),
-    '"Services are asked at the port of the pod": backendRefs name the Service\'s port.': (
-        TRANSLATED.replace("order-service, port: 80", "order-service, port: 8081")
+    '"backendRefs name the port of the pod": they name the Service\'s.': TRANSLATED.replace(
+        "port: 80}]}\n", "port: 8081}]}\n"
     ),
 }
 
@@ -136,20 +127,17 @@ def answered_500(weights, missing):
 
 
 def _answered(weights: list[int], missing: list[int]) -> float:
-    refs = ", ".join(
-        f"{{name: {'gone' if i in missing else 'order-service'}, port: 80, weight: {weight}}}"
-        for i, weight in enumerate(weights)
-    )
-    rule = f"  - {{matches: [{{path: {{value: /orders}}}}], backendRefs: [{refs}]}}\n"
+    names = ["gone" if i in missing else "order-service" for i in range(len(weights))]
+    refs = [f"{{name: {name}, port: 80, weight: {weight}}}" for name, weight in zip(names, weights, strict=True)]
+    rule = f"  - {{matches: [{{path: {{value: /orders}}}}], backendRefs: [{', '.join(refs)}]}}\n"
     spread = _bare().apply(DOOR + _route("shop", "myshop.example.com", rule)).shares(f"{HOST}/orders")
     return float(spread.answered.get("500", 0))
 
 
-def _answer(cluster: Cluster, url: str, whole: bool = True) -> str:
+def _answer(cluster: Cluster, url: str) -> str:
     seen = cluster.trace(url).to_dict()
-    if seen["status"] == 200:
-        return seen["backend"]["service"]
-    return f"{seen['status'] or 'none'}" + (f" to {seen['location']}" if whole and seen["location"] else "")
+    to = f" to {seen['location']}" if seen["location"] else ""
+    return seen["backend"]["service"] if seen["status"] == 200 else f"{seen['status'] or 'none'}{to}"
 
 
 def _asked(cluster: Cluster) -> Seen:
@@ -187,7 +175,7 @@ EXERCISES = (
         _rows,
         {why: TABLE | answers for why, answers in MISREAD.items()},
         kind=str,
-        expected=lambda: {url: _answer(_bare().apply(COPIED), url, whole=False) for url in TABLE},
+        expected=lambda: {url: _answer(_bare().apply(COPIED), url) for url in TABLE},
     ),
     Exercise("11.3", f'translated = """{TRANSLATED}"""', _after, UNTRANSLATED, str, expected=lambda: _asked(_shop())),
 )

@@ -250,6 +250,19 @@ def test_a_pod_that_is_gone_resets_its_connections():
     assert f"{run.run.reset} connections reset and opened anew" in run.sentence
 
 
+def test_a_proxy_that_stands_keeps_its_clients_connections():
+    mesh = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}"
+    asked = {"requests": 400, "rate": 100.0, "connections": 10}
+    for cluster, url in ((SHOP.apply(mesh), ORDERS), (SHOP.with_load_balancer("aws-alb"), PAYMENTS)):
+        run = cluster.send(url.replace("https", "http"), becomes={2.0: cluster.scale("order", 6)}, **asked)
+        assert run.run.reset == 0
+
+
+def test_one_pod_leaves_nothing_to_chance():
+    run = SHOP.scale("payment", 1).send(PAYMENTS, 300)
+    assert run.spread == (0.0, "nothing was left to chance") and "ingress_pod" in run.run.columns
+
+
 def test_a_node_that_goes_takes_what_it_remembered_with_it():
     balanced = "kind: Service\nmetadata: {name: order-service}\nspec: {type: LoadBalancer, sessionAffinity: ClientIP}"
     three = SHOP.apply(balanced)

@@ -78,6 +78,12 @@ def test_a_limit_lets_its_rate_pass():
     assert alone.counts("status")["200"] == 6 * 6
 
 
+def test_a_limit_counts_who_is_refused_anyway():
+    """nginx counts a request (phase preaccess) before it asks who sends it (access)."""
+    run = annotated(limit_rps=10, denylist_source_range="0.0.0.0/0").send(PAYMENTS, 100, via="node-a")
+    assert run.counts("status") == {"403": 51, "503": 49} and sum(run.counts("refused_by").values()) == 49
+
+
 # --- cookies ---------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +131,17 @@ def test_a_cookie_whose_pod_fails(proxy, name, stays):
     late = table[table.time > 6.0]
     answered = late.groupby(user[late.index])["status"].agg(set)
     assert all(answered[u] == ({"500"} if u in had and stays else {"200"}) for u in range(30)), answered
+
+
+@pytest.mark.parametrize("change", ["false", "true"])
+def test_ingress_nginx_changes_a_cookie_on_failure_only_if_told(change):
+    retried = "error timeout http_500"
+    notes = {"affinity": "cookie", "session_cookie_change_on_failure": change, "proxy_next_upstream": retried}
+    good = annotated(ONE.apply(ODD % "0"), **notes)
+    run = good.send(PAYMENTS, 1200, rate=100.0, clients=30, becomes={5.0: good.with_pods("odd", fail=1)})
+    user, late = np.arange(1200) % 30, run.table.time > 6.0
+    failing = {u for u, status in zip(user[late], run.table.status[late], strict=True) if status == "500"}
+    assert run.run.notes and (len(failing) > 3 if change == "false" else not failing)
 
 
 # --- failures --------------------------------------------------------------------------------------------------------

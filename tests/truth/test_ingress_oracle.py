@@ -110,7 +110,7 @@ def test_three_hundred_sets_of_rules(seed):
             host, path = rng.choice(ASKED_HOSTS), rng.choice(ASKED_PATHS)
             request = flow_of(f"http://{host}:8080{path}").request
             found, _ = spec.match(view, Controller(SPEC, ingresses=decoded), request)
-            got = found.status if hasattr(found, "status") else found.backend.service.name
+            got = found.status if hasattr(found, "status") else found.route.backend.service.name
             want = said(ingresses, host, path)
             assert got == want, (host, path, ingresses)
             answers.add(want)

@@ -4,42 +4,26 @@ internal/ingress/annotations of version 1.15.1. nginx's phases give the order: d
 without an endpoint, then limits, then addresses (403), users (401) and the subrequest of auth-url.
 """
 
-import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ...cluster import Cluster
 from ...controllers import Controller
 from ...decision import Limit, OnFailure
 from ...endpoints import of_port
 from ...errors import InputError, NotModelled, shown
-from ...manifests import DATA
 from ...objects import Ingress
 from ...traffic import Request, inside, network_of
-from ...upstream import Policy
-from .match import Answered
+from .match import Answered, moved
 
 PREFIX = "nginx.ingress.kubernetes.io/"
-_KNOWN = json.loads((DATA / "ingress-nginx.json").read_text(encoding="utf-8"))
-MODELLED, DYNAMIC = frozenset(_KNOWN["modelled"]), tuple(_KNOWN["dynamic"])
+# Beginnings of those that reach nginx through Lua, without a reload (IsDynamicConfigurationEnough, nginx.go).
+DYNAMIC = ("canary", "affinity", "session-cookie-", "load-balance", "upstream-hash-by", "service-upstream")
 ALLOWED, DENIED = ("whitelist-source-range", "allowlist-source-range"), "denylist-source-range"
 LIMITS = {"limit-connections": 0, "limit-rps": 1, "limit-rpm": 60}  # per so many seconds
 IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))  # to nginx all but POST, LOCK and PATCH
 _VARIABLE, _HOST = re.compile(r"\$(?:\{(\w+)\}|(\w+))"), re.compile(r"https?://([^/:?#@\[\]\s]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On which terms a matched request is passed on; `refusal`: the proxy's own answer, once it has an endpoint; `log`:
-    the line it writes, with the holes {upstream} and {status}."""
-
-    policy: Policy
-    limits: tuple[Limit, ...] = ()
-    refusal: Answered | None = None
-    warnings: tuple[str, ...] = ()
-    log: str = ""
 
 
 def annotation(ingress: Ingress, name: str) -> str:
@@ -87,14 +71,12 @@ def filled(text: str, request: Request, client: str | None = None, path: str = "
     return _VARIABLE.sub(value, text)
 
 
-def redirect(ingress: Ingress, request: Request, path: str) -> Answered | None:
+def redirects(ingress: Ingress, request: Request, path: str) -> Iterator[Answered]:
     """temporal-redirect, else permanent-redirect."""
     code = number(ingress, "permanent-redirect-code")
     for name, status in (("temporal-redirect", 302), ("permanent-redirect", code if 300 <= code <= 308 else 301)):
         if annotation(ingress, name).startswith("http"):
-            to = filled(annotation(ingress, name), request, path=path)
-            return Answered(status, f"{name} of {ingress}: redirect to {to}", to)
-    return None
+            yield moved(status, f"{name} of {ingress}", filled(annotation(ingress, name), request, path=path))
 
 
 # --- whom it admits --------------------------------------------------------------------------------------------------
@@ -116,23 +98,19 @@ def denied(view: Cluster, ingress: Ingress) -> Iterator[str]:
             yield f"auth-secret {namespace}/{name} is of another namespace (allow-cross-namespace-resources is off)"
         if secret is None:
             yield f"auth-secret {shown(name)}: there is no such Secret in {ingress.namespace}"
-        elif annotation(ingress, "auth-secret-type") != "auth-map" and "auth" not in {
-            **secret.data,
-            **secret.stringData,
-        }:
+        elif annotation(ingress, "auth-secret-type") != "auth-map" and "auth" not in secret.data | secret.stringData:
             yield f"{secret} has no key auth"
     if (url := annotation(ingress, "auth-url")) and not _HOST.match(url):
         yield f"auth-url {shown(url)} names no host"
 
 
-def refused(view: Cluster, ingress: Ingress, request: Request, client: str) -> tuple[int, str, tuple[str, ...]]:
-    """(status or 0, why, warnings) for one request: by its address, by its user, by the subrequest of auth-url."""
-    allowed = listed(ingress, *ALLOWED)
+def refused(view: Cluster, ingress: Ingress, request: Request, client: str) -> tuple[Answered | None, tuple[str, ...]]:
+    """(what is answered instead, warnings) by a request's address, by its user, by the subrequest of auth-url."""
+    allowed, told = listed(ingress, *ALLOWED), ()
     if any(inside(client, n) for n in listed(ingress, DENIED)):
-        return 403, f"{DENIED} of {ingress} holds {client}", ()
+        return Answered(403, f"{DENIED} of {ingress} holds {client}"), ()
     if allowed and not any(inside(client, n) for n in allowed):
-        return 403, f"{client} is not in {ALLOWED[0]} of {ingress} ({', '.join(allowed)})", ()
-    told: tuple[str, ...] = ()
+        return Answered(403, f"{client} is not in {ALLOWED[0]} of {ingress} ({', '.join(allowed)})"), ()
     if kind := annotation(ingress, "auth-type"):
         secret = view.secrets[ingress.namespace, annotation(ingress, "auth-secret").rpartition("/")[2]]
         content = {k: _decoded(v) for k, v in secret.data.items()} | secret.stringData
@@ -141,14 +119,14 @@ def refused(view: Cluster, ingress: Ingress, request: Request, client: str) -> t
         if user not in {line.partition(":")[0] for line in lines} - {""}:
             who = f"the user {shown(user)}, whom {secret} does not list" if user else "no user"
             realm = shown(annotation(ingress, "auth-realm"))
-            return 401, f"auth-type {kind} of {ingress} (realm {realm}): the request names {who}", ()
+            return Answered(401, f"auth-type {kind} of {ingress} (realm {realm}): the request names {who}"), ()
         told = (f"the user {shown(user)} is listed in {secret}; passwords are not checked",)
     if url := annotation(ingress, "auth-url"):
         failed, taken = _subrequest(view, _HOST.match(url)[1])
         if failed:
-            return 500, f"auth-url of {ingress} is asked first: {failed}, so nginx answers 500", told
+            return Answered(500, f"auth-url of {ingress} is asked first: {failed}, so nginx answers 500"), told
         told += (f"auth-url {url} is asked first and taken to answer 2xx ({taken})",)
-    return 0, "", told
+    return None, told
 
 
 def user_of(request: Request) -> str:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import md5
-from typing import Any
 from zlib import crc32
 
 from ...cluster import Cluster
@@ -20,18 +19,14 @@ from ...objects import Ingress, Service, ServicePort
 from ...patterns import search
 from ...traffic import Flow, Request
 from ...upstream import Policy
-from .match import Matched
+from .match import Matched, Route, Split, behind
 from .nginx_annotations import DYNAMIC, annotation, cookie, filled, named, number, on_failure
 
 IN_TURN = "takes the next ready pod in turn (a counter per worker of this replica)"
 FASTER = "takes of two pods drawn at random the one that answered faster lately (EWMA)"
 NO_KEY = "achdptmb"  # its CRC-32 is 0, as that of the empty text, which a Policy cannot name
-CANARY = (
-    "canary",
-    "load-balance",
-    "upstream-hash-by",
-    "affinity-canary-behavior",
-)  # what counts of a canary's own
+# What counts of a canary's own annotations.
+CANARY = ("canary", "load-balance", "upstream-hash-by", "affinity-canary-behavior")
 
 
 def port_of(service: Service, wanted: int | str) -> ServicePort | None:
@@ -43,8 +38,8 @@ def is_canary(ingress: Ingress) -> bool:
     return annotation(ingress, "canary") == "true"
 
 
-def name_of(to: Any) -> str:
-    """The upstream's name, NAMESPACE-SERVICE-PORT, of what names a backend (a Location, a Matched)."""
+def name_of(to: Route) -> str:
+    """The upstream's name, NAMESPACE-SERVICE-PORT."""
     service = to.backend.service if to.backend else None
     return f"{to.ingress.namespace}-{service.name}-{service.port.wanted}" if service else ""
 
@@ -56,10 +51,10 @@ class Upstream:
 
     first: Ingress
     sticky: Ingress | None = None
-    canaries: list[Any] = field(default_factory=list)
+    canaries: list[Route] = field(default_factory=list)
 
 
-def upstreams(uses: Iterable[Any]) -> dict[str, Upstream]:
+def upstreams(uses: Iterable[Route]) -> dict[str, Upstream]:
     """By name; their canaries are still to come."""
     table: dict[str, Upstream] = {}
     for to in sorted((u for u in uses if name_of(u)), key=lambda u: u.ingress.metadata.creationTimestamp):
@@ -72,23 +67,13 @@ def upstreams(uses: Iterable[Any]) -> dict[str, Upstream]:
 # --- the canary ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which of two backends a request goes to: 0, the main one, or 1, `canary`; None where `weights` decide."""
-
-    canary: Any
-    decided: int | None
-    why: str
-    weights: tuple[int, int]
-    remembers: tuple[Memory, ...]
-    warnings: tuple[str, ...]
-
-
-def split(view: Cluster, table: dict[str, Upstream], main: Any, request: Request) -> Split | None:
-    """What the canary of `main` does to the request; None where there is none."""
+def split(
+    view: Cluster, table: dict[str, Upstream], main: Route, request: Request
+) -> tuple[Split | None, tuple[str, ...]]:
+    """(what the canary of `main` does to the request, None where there is none; warnings)."""
     upstream = table.get(name_of(main))
     if not upstream or not upstream.canaries:
-        return None
+        return None, ()
     canary, *others = upstream.canaries
     own, sticky = canary.ingress, upstream.sticky
     told = [f"{other.ingress} is a second canary of {name_of(main)}: only {own} counts" for other in others]
@@ -97,13 +82,17 @@ def split(view: Cluster, table: dict[str, Upstream], main: Any, request: Request
     weight, total = number(own, "canary-weight"), max(100, number(own, "canary-weight-total", 100))
     decided, why = _brought(view, main, canary, sticky, request)
     if decided is None:
-        decided = None if 0 < weight < total else int(weight > 0)
         why = f"canary-weight of {own}: {weight} of {total} requests, at random, go to the canary"
+        weight = min(max(weight, 0), total)
+    else:
+        weight, total = decided, 1
     remembers = (Memory("cookie", cookie_name(sticky)),) if sticky and not _legacy(own) else ()
-    return Split(canary, decided, why, (total - weight, weight), remembers, tuple(told))
+    return Split(canary, (total - weight, weight), why, remembers), tuple(told)
 
 
-def _brought(view: Cluster, main: Any, canary: Any, sticky: Ingress | None, request: Request) -> tuple[int | None, str]:
+def _brought(
+    view: Cluster, main: Route, canary: Route, sticky: Ingress | None, request: Request
+) -> tuple[int | None, str]:
     """(0, 1, or None: the weight decides; why) by what the request brings, in the order of balancer.lua."""
     own, of = canary.ingress, _cookie_of(sticky, request)[1] if sticky else ""
     if of and of == backend_key(name_of(main)):
@@ -131,13 +120,11 @@ def _legacy(canary: Ingress) -> bool:
     return annotation(canary, "affinity-canary-behavior") == "legacy"
 
 
-def _ready(view: Cluster, to: Any) -> list[Endpoint]:
+def _ready(view: Cluster, to: Route) -> list[Endpoint]:
     """ingress-nginx has a balancer for a backend while its Service has a ready endpoint."""
-    wanted = to.backend.service
-    service = view.services.get((to.ingress.namespace, wanted.name))
+    service, port, _ = behind(view, to, port_of)
     if service and service.spec.type == "ExternalName":
         raise NotModelled(f"an Ingress backend of type ExternalName ({service})")
-    port = port_of(service, wanted.port.wanted) if service else None
     return [e for e in of_port(view, service, port) if e.ready] if port else []
 
 
@@ -145,10 +132,11 @@ def _ready(view: Cluster, to: Any) -> list[Endpoint]:
 
 
 def policy(
-    view: Cluster, controller: Controller, table: dict[str, Upstream], main: Matched, to: Any, flow: Flow
+    view: Cluster, controller: Controller, table: dict[str, Upstream], found: Matched, to: Route, flow: Flow
 ) -> Policy:
-    """How one of the pods of `to` is picked, the backend of `main` or its canary's: affinity before upstream-hash-by
-    before load-balance."""
+    """How one of the pods of `to` is picked, the route found or its canary: affinity before upstream-hash-by before
+    load-balance."""
+    main = found.route
     first, sticky, retries = table[name_of(to)].first, table[name_of(main)].sticky, on_failure(main.ingress)
     service = view.services[to.ingress.namespace, to.backend.service.name]
     if annotation(first, "service-upstream") == "true" and not service.headless:
@@ -159,7 +147,7 @@ def policy(
         subset = annotation(first, "upstream-hash-by-subset") == "true"
         if subset and number(first, "upstream-hash-by-subset-size", 3) != 3:
             raise NotModelled("upstream-hash-by-subset-size other than 3")
-        key = filled(by, flow.request, flow.source, main.path)
+        key = filled(by, flow.request, flow.source, found.path)
         how = f"a hash of {by} ({shown(key)}) picks" + (" three pods, one of them at random" if subset else "")
         return Policy("ingress-nginx-chash" + "-subset" * subset, how, retries, key or NO_KEY)
     if annotation(first, "load-balance") == "ewma":
@@ -187,23 +175,24 @@ def _cookie_of(ingress: Ingress, request: Request) -> list[str]:
     return [*(cookie(request, cookie_name(ingress)) or "").split("|"), ""][:2]
 
 
-def _sticky(view: Cluster, main: Any, to: Any, sticky: Ingress, request: Request, retries: OnFailure) -> Policy:
+def _sticky(view: Cluster, main: Route, to: Route, sticky: Ingress, request: Request, retries: OnFailure) -> Policy:
     """Cookie affinity: balanced hashes the cookie's key, persistent has the pod itself in it (its address, salted)."""
     name, key = cookie_name(sticky), _cookie_of(sticky, request)[0]
     persistent = annotation(sticky, "affinity-mode") == "persistent"
     own = annotation(main.ingress, "affinity") == "cookie"
+    stays = annotation(sticky, "session-cookie-change-on-failure") != "true"
     if persistent:
         key = next((e.address for e in _ready(view, to) if _md5(name_of(to) + e.address) == key), "")
     if key:
         how = f"the request's cookie {name} {'names the pod' if persistent else 'has the key whose hash picks'}"
-        if annotation(sticky, "session-cookie-change-on-failure") != "true":
+        if stays:
             retries = replace(retries, tries=1)  # it would try the same pod again
     elif own:
         how = "picks at random" if persistent else "a hash of a random key picks"
         how += f" and answers with Set-Cookie: {name}={'POD' if persistent else 'KEY'}|{backend_key(name_of(to))}"
     else:
         how = f"picks at random: the affinity is of {sticky}, and only its locations give cookies"
-    remembers = (Memory("cookie", name),) if own and not key else ()
+    remembers = (Memory("cookie", name, stays=stays),) if own and not key else ()
     hashed = not persistent and (key or own)
     return Policy(f"ingress-nginx-{'chash' if hashed else 'sticky'}", how, retries, key, remembers)
 
@@ -211,11 +200,12 @@ def _sticky(view: Cluster, main: Any, to: Any, sticky: Ingress, request: Request
 def _reloads(view: Cluster, controller: Controller) -> int:
     """Changes when nginx is reloaded: new worker processes, so round robin begins anew. Shared dictionaries outlast it,
     and backends go to Lua without: canaries, affinity, hashes, balancers, certificates."""
-    key = ("reloads", controller.name)
-    if key not in view._memo:
+
+    def written() -> int:
         kept = sorted((i for i in controller.ingresses if not is_canary(i)), key=lambda i: i.key)
         notes = [{n: annotation(i, n) for n in named(i) if not n.startswith(DYNAMIC)} for i in kept]
         wanted = {(i.namespace, annotation(i, "auth-secret").rpartition("/")[2]) for i in kept}
         secrets = [view.secrets[k].raw for k in sorted(wanted & view.secrets.keys())]
-        view._memo[key] = crc32(repr(([(i.key, i.spec) for i in kept], notes, secrets)).encode())
-    return view._memo[key]
+        return crc32(repr(([(i.key, i.spec) for i in kept], notes, secrets)).encode())
+
+    return view.once(("reloads", controller.name), written)

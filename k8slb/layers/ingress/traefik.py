@@ -10,27 +10,24 @@ it: the entry points web (http) and websecure (https). X-Forwarded-Server, the r
 import json
 import posixpath
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
 from urllib.parse import quote, unquote
 
 from ...cluster import Cluster
-from ...controllers import TRAEFIK, Controller, foreign
+from ...controllers import Controller
 from ...decision import Lazily, Memory, Rejected
 from ...endpoints import of_port
 from ...errors import NotModelled
-from ...objects import Ingress, IngressBackend, Object, Service
-from ...traffic import Request
+from ...objects import Object, Service
+from ...traffic import Flow, Request
 from ...upstream import Policy
-from .match import Answered, Index, Matched, Route, by_age, routes_by_host, takers, with_headers
+from .match import Answered, Found, Index, Matched, Route, Terms, behind, by_age, default, routes_by_host, takers
 
-DEFAULT_CERTIFICATE = "TRAEFIK DEFAULT CERT"
 PREFIX = "traefik.ingress.kubernetes.io/"
 ENTRY_POINTS = {"web": "http", "websecure": "https"}
 MATCHERS = {"Exact": "Path", "Prefix": "PathPrefix"}
-MODELLED = re.compile(r"router\.(entrypoints|pathmatcher|priority|tls)|service\.(nativelb|sticky\.cookie(\.name)?)")
 KNOWN = re.compile(
     r"router\.(entrypoints|middlewares|pathmatcher|priority|(observability|tls)(\..*)?)"
     r"|service\.(nativelb|nodeportlb|passhostheader|serversscheme|serverstransport|sticky(\..*)?)"
@@ -40,18 +37,15 @@ port_of, quoted = Service.port_of, partial(json.dumps, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Router:
-    """What Traefik makes of one path: its rule as text, the path and the beginning that it takes ("": none), and the
-    schemes of its entry points."""
+class Router(Route):
+    """What Traefik makes of a route: its rule as text, the path and the beginning that it takes ("": none), and the
+    schemes of its entry points. As it stands it is that of a defaultBackend."""
 
-    ingress: Ingress
-    at: tuple[str | int, ...]
-    backend: IngressBackend
     rule: str = 'PathPrefix("/")'
     exact: str = ""
     prefix: str = "/"
     priority: int = -(2**31)
-    schemes: frozenset[str] = frozenset(("http", "https"))
+    schemes: frozenset[str] = frozenset(ENTRY_POINTS.values())
 
     def fits(self, path: str) -> bool:
         return path == self.exact or (self.prefix != "" and path.startswith(self.prefix))
@@ -69,27 +63,27 @@ def option(controller: Controller, name: str) -> bool:
     return any(f"--providers.kubernetesingress.{name}{end}" in args for end in ("", "=true"))
 
 
-def policy(found: Matched, service: Service) -> Policy:
+def terms(view: Cluster, controller: Controller, found: Matched, to: Route, flow: Flow) -> Terms:
     """Weighted round robin and no second try; with the Service's annotations a cookie, or the ClusterIP."""
+    named = to.backend.service
+    service = view.services[to.ingress.namespace, named.name]
     notes = settings(service)
     if notes.get("service.nativelb", "").lower() == "true":
-        return Policy("traefik-wrr", "nativeLB", cluster_ip=True)
+        return Terms(Policy("traefik-wrr", "nativeLB", cluster_ip=True))
     if not any(k.startswith("service.sticky.cookie") and v.lower() != "false" for k, v in notes.items()):
-        return Policy("traefik-wrr", "takes the next ready pod in turn (wrr)")
-    text = f"_TRAEFIK_BACKEND_{service.namespace}-{service.name}-{found.backend.service.port.wanted}@kubernetes"
+        return Terms(Policy("traefik-wrr", "takes the next ready pod in turn (wrr)"))
+    text = f"_TRAEFIK_BACKEND_{service.namespace}-{service.name}-{named.port.wanted}@kubernetes"
     name = notes.get("service.sticky.cookie.name") or "_" + sha1(text.encode()).hexdigest()[:5]
     how = f"takes the pod that the cookie {name} names, else the next in turn (wrr)"
-    return Policy("traefik-wrr", how, remembers=(Memory("cookie", name),))
+    return Terms(Policy("traefik-wrr", how, remembers=(Memory("cookie", name),)))
 
 
-def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matched | Answered, Sequence[Rejected]]:
+def match(view: Cluster, controller: Controller, request: Request) -> Found:
     """The router that takes `request`, or 404; and the others for its host."""
     if re.search("%(?![0-9A-Fa-f]{2})", request.path.partition("?")[0]):
         return Answered(400, f"a % in {request.path} begins no code"), ()
-    key = ("routers", controller.name)
-    if key not in view._memo:
-        view._memo[key] = _routers(controller)
-    table = [view._memo[key][h] for h in takers(request.host.removesuffix(".")) if h in view._memo[key]]
+    routers = view.once(("routers", controller.name), lambda: _routers(controller))
+    table = [routers[h] for h in takers(request.host.removesuffix(".")) if h in routers]
     sent, path = paths(request.path)
     fitting = [r for t in table for r in t.near(path) if r.fits(path) and request.scheme in r.schemes]
     fitting.sort(key=lambda r: -r.priority)
@@ -98,29 +92,24 @@ def match(view: Cluster, controller: Controller, request: Request) -> tuple[Matc
     def others():
         for r in (r for t in table for r in t.routes if r is not best):
             missing = _missing(view, controller, r)
-            above = f"matches {path} too, but has the priority {r.priority}" if r in fitting else ""
-            yield Rejected(r.rule, missing or above or f"does not match {path}", r.ingress, r.at)
+            why = f"matches {path} too, but has the priority {r.priority}" if r in fitting else f"does not match {path}"
+            yield Rejected(r.rule, f"left out: {missing}" if missing else why, r.ingress, r.at)
 
-    alone = () if best else (i for i in by_age(controller.ingresses) if not i.spec.rules)
-    default = [Router(i, ("spec", "defaultBackend"), i.spec.defaultBackend) for i in alone]
-    best = best or next((r for r in default if not _missing(view, controller, r)), None)
+    if best is None:
+        alone = map(default, (i for i in by_age(controller.ingresses) if not i.spec.rules))
+        fitting = [Router(r.ingress, r.at, r.backend) for r in alone]
+        best = next((r for r in fitting if not _missing(view, controller, r)), None)
     if best is None:
         return Answered(404, f"no router's rule matches {request.host}{path}"), Lazily(others)
-    equal = [r for r in fitting or default if r.priority == best.priority and r.backend != best.backend]
+    equal = [r for r in fitting if r.priority == best.priority and r.backend != best.backend]
     equal = [r for r in equal if (r.ingress.key, r.rule) != (best.ingress.key, best.rule)]  # of one Ingress: replaced
     named = (f"{r.rule} of {r.ingress}" for r in equal if not _missing(view, controller, r))
     warnings = tuple(f"{text} has the same priority: which wins is chance at every reload" for text in named)
-    service = view.services[best.ingress.namespace, best.backend.service.name]
-    unknown = sorted(k for k in settings(best.ingress) | settings(service) if not MODELLED.fullmatch(k))
-    if unknown:
-        warnings += (f"{best.ingress} or {service} has annotations that are not modelled: {', '.join(unknown)}",)
-    port = service.port_of(best.backend.service.port.wanted)
+    service, port, _ = behind(view, best)
     if port and (port.port == 443 or port.name.startswith("https")):
         warnings += (f"Traefik speaks TLS to port {port.port} of {service}: taken that its pods do too",)
-    if names := foreign(best.ingress, TRAEFIK):
-        warnings += (f"{best.ingress} has annotations that mean nothing to Traefik: {names}",)
-    why = f"rule {best.rule}, priority {best.priority}"
-    return Matched(best.ingress, best.at, best.backend, why, sent, f"rule {best.rule}", warnings), Lazily(others)
+    rule = f"rule {best.rule}"
+    return Matched(best, f"{rule}, priority {best.priority}", rule, sent, warnings), Lazily(others)
 
 
 def _routers(controller: Controller) -> dict[str, Index]:
@@ -134,8 +123,8 @@ def _routers(controller: Controller) -> dict[str, Index]:
 
 def _router(host: str, route: Route, strict: bool) -> Router | None:
     """None for what Traefik leaves out: no host and no path, a path without /, or annotations it cannot read."""
-    notes, path = settings(route.ingress), route.path.path
-    matcher = MATCHERS.get(route.path.pathType) or notes.get("router.pathmatcher", "PathPrefix")
+    notes, path = settings(route.ingress), route.path
+    matcher = MATCHERS.get(route.kind) or notes.get("router.pathmatcher", "PathPrefix")
     priority, points = notes.get("router.priority", "0"), notes.get("router.entrypoints", "web, websecure")
     if path and matcher == "PathRegexp":
         raise NotModelled(f"the path matcher PathRegexp ({route.ingress})")
@@ -156,24 +145,22 @@ def _router(host: str, route: Route, strict: bool) -> Router | None:
     if any(k.startswith("router.tls") and v.lower() != "false" for k, v in notes.items()):
         schemes -= {"http"}
     number = int(priority) or len(rule.encode())
-    return Router(route.ingress, route.at, route.path.backend, rule, exact, prefix or "/" * (not path), number, schemes)
+    told = (rule, exact, prefix or "/" * (not path), number, schemes)
+    return Router(route.ingress, route.at, route.backend, path, route.kind, *told)
 
 
 def _missing(view: Cluster, controller: Controller, router: Router) -> str:
     """Why Traefik makes no router for want of a Service; "" where it makes one."""
-    named, namespace = router.backend.service, router.ingress.namespace
-    service = view.services.get((namespace, named.name)) if named else None
-    if service is None:
-        return f"left out: there is no Service {namespace}/{named.name}" if named else "left out: a resource backend"
-    if service.spec.type == "ExternalName":
-        return "" if option(controller, "allowexternalnameservices") else f"left out: {service} is an ExternalName"
-    port, notes = service.port_of(named.port.wanted), settings(service)
-    if port is None or not all(KNOWN.fullmatch(k) for k in notes if k.startswith("service.")):
-        return f"left out: {service} has " + ("unknown annotations" if port else f"no port {named.port.wanted}")
+    service, port, missing = behind(view, router)
+    external, notes = service and service.spec.type == "ExternalName", settings(service) if service else {}
+    if external:
+        return "" if option(controller, "allowexternalnameservices") else f"{service} is an ExternalName"
+    if missing or not all(KNOWN.fullmatch(k) for k in notes if k.startswith("service.")):
+        return missing or f"{service} has unknown annotations"
     if notes.get("service.nativelb", "").lower() == "true":
-        return f"left out: {service} has no ClusterIP" if service.headless else ""
+        return f"{service} has no ClusterIP" if service.headless else ""
     serving = option(controller, "allowemptyservices") or any(e.serving for e in of_port(view, service, port))
-    return "" if serving else f"left out: {service} has no endpoint"
+    return "" if serving else f"{service} has no endpoint"
 
 
 def paths(asked: str) -> tuple[str, str]:
@@ -187,10 +174,3 @@ def paths(asked: str) -> tuple[str, str]:
 
 def _decoded(code: re.Match) -> str:
     return unquote(code[0]) if re.fullmatch("[A-Za-z0-9._~-]", unquote(code[0])) else code[0].upper()
-
-
-def forwarded(found: Matched, request: Request, client: str) -> Request:
-    """The request with the headers Traefik sets; the client is the address this replica saw."""
-    headers = {"x-real-ip": client, "x-forwarded-for": client, "x-forwarded-host": request.host}
-    headers |= {"x-forwarded-proto": request.scheme, "x-forwarded-port": "443" if request.scheme == "https" else "80"}
-    return with_headers(request, found.path, headers)

@@ -67,9 +67,7 @@ class Port(NamedTuple):
 
 def setup(view: Cluster, node: str) -> Setup:
     """The settings of a node's kube-proxy. Raises NotModelled for a detectLocalMode that looks at interfaces."""
-    if ("kube-proxy", node) not in view._memo:
-        view._memo["kube-proxy", node] = _setup(view, view.node[node])
-    return view._memo["kube-proxy", node]
+    return view.once(("kube-proxy", node), lambda: _setup(view, view.node[node]))
 
 
 def _setup(view: Cluster, node: Node) -> Setup:

@@ -11,13 +11,14 @@ whatever mesh they are in; an Istio sidecar passes that on in plain text.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from ... import routes
 from ...cluster import Cluster
 from ...decision import Decision, Place, Rejected, pod_place, to_endpoint
 from ...endpoints import Endpoint
-from ...objects import Service
-from ...traffic import Flow
+from ...objects import Service, ServicePort
+from ...traffic import Flow, Request
 from ...upstream import Policy, among, dial
 from . import istio, linkerd
 from .istio import Backend, Traffic
@@ -44,11 +45,11 @@ def handles(view: Cluster, flow: Flow, place: Place) -> bool:
 def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decision:
     """What the mesh's proxy for `place` does with the flow."""
     caller, reached = member_at(view, place), view.door(flow.destination, flow.port, "TCP")
-    common = {"layer": "mesh", "place": place, "facts": {"mesh": caller.mesh}, "warnings": ()}
+    common = {"layer": "mesh", "place": place, "flow": flow, "facts": {"mesh": caller.mesh}, "warnings": ()}
     if reached is None:
         why = f"{CALLED[caller.mesh]} encrypts as {caller.identity}; a pod's own address was asked, so it picks none"
         trusted = to_endpoint(view, Endpoint(flow.destination, flow.port), replace(flow, identity=caller.identity))
-        return Decision(grain="connection", action="forward", flow=flow, why=why, candidates=(trusted,), **common)
+        return Decision(grain="connection", action="forward", why=why, candidates=(trusted,), **common)
     service, port, _ = reached
     aside = (o for o in view.of(*ASIDE) if o.namespace in (caller.namespace, service.namespace, ROOT))
     common["warnings"] = tuple(f"{o} is not modelled" for o in aside)
@@ -61,7 +62,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     speaks = linkerd.speaks_http(view, to) if caller.mesh == "linkerd" else istio.speaks_http(to)
     if flow.request and flow.request.scheme == "http" and speaks and caller.mesh != "ambient":
         return _request(view, caller, flow, to, f"{called} takes requests to {service} one by one", common)
-    made = _dialled(view, caller, flow, to, f"{called} takes connections to {service}", common)
+    made = _dialled(view, caller, to, why=f"{called} takes connections to {service}", **common)
     closed = {"action": "reject", "status": None} if made.action == "respond" else {}
     return replace(made, grain="connection", on_failure=None, **closed)
 
@@ -80,7 +81,7 @@ def _waypoint(view: Cluster, service: Service, caller: Member) -> tuple[Member, 
 
 def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, common: dict) -> Decision:
     """Layer 7: where the routes of this Service lead each request, whichever connection carries it."""
-    answer = {"grain": "request", "action": "respond", "flow": flow}
+    answer = {"grain": "request", "action": "respond"}
     if caller.maker == "istio" and (routed := istio.routed(view, to, flow.request)):
         by, route, given = routed
         why, common["warnings"] = f"{why}; {by}: {route}", common["warnings"] + istio.ignored(by)
@@ -88,30 +89,24 @@ def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, c
             return Decision(**answer, **common, status=404, why=why)
         if len(given) > 1 and flow.backend is None:
             weights, brief = [(b.name, b.weight) for b in given], (f"{by}, {route}: ", "")
-            return among(weights, "envoy-weighted-clusters", why=f"{why}, by weight", brief=brief, flow=flow, **common)
+            return among(weights, "envoy-weighted-clusters", why=f"{why}, by weight", brief=brief, **common)
         to = given[flow.backend or 0]
         if to.port is None:
             return Decision(**answer, **common, status=503, why=f"{why} is {to.name}, which is no Service port")
-        return _dialled(view, caller, flow, to, f"{why} is {to.name}", common)
+        return _dialled(view, caller, to, why=f"{why} is {to.name}", **common)
     table = _routes(view, caller, to)
     if not table:
-        return _dialled(view, caller, flow, to, why, common)
+        return _dialled(view, caller, to, why=why, **common)
     entry = routes.take(table, flow.request)
     common["rejected"] = tuple(routes.others(table, entry, flow.request))
     if entry is None:
         return Decision(**answer, **common, status=404, why=f"{why}; no rule of its HTTPRoutes matches")
-    live = [r for r in entry.rule.backendRefs if r.weight]
-    if len(live) == 1 or flow.backend is not None:
-        ref = live[flow.backend or 0]
-        service = view.services.get((ref.namespace or entry.route.namespace, ref.name))
-        port = service and service.port_of(ref.port)
+
+    def dialled(service: Service, port: ServicePort, request: Request, **told: Any) -> Decision:
         failure = linkerd.retried(entry.route.metadata.annotations) if caller.mesh == "linkerd" else None
-        to = Backend(service, port, f"{ref.name}:{ref.port}", failure=failure) if port else to
-    traffic = _traffic(view, caller, flow, to)
-    common["warnings"] += traffic.warnings
-    by = {"port": to.port.port, "by": f"{why}; "}
-    made = routes.decide(view, entry, flow, replace(flow, backend=None), traffic.policy, **by, **common)
-    return _certified(view, caller, made, to, traffic)
+        return _dialled(view, caller, Backend(service, port, str(service), failure=failure), request, **told)
+
+    return routes.decide(view, entry, dialled, port=to.port.port, by=f"{why}; ", **common)
 
 
 def _routes(view: Cluster, caller: Member, to: Backend) -> routes.Table:
@@ -130,19 +125,14 @@ def _traffic(view: Cluster, caller: Member, flow: Flow, to: Backend) -> Traffic:
     return Traffic(ZTUNNEL) if caller.mesh == "ambient" else istio.traffic(view, caller.namespace, to, flow)
 
 
-def _dialled(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, common: dict) -> Decision:
-    traffic, onward = _traffic(view, caller, flow, to), replace(flow, backend=None)
-    common = {**common, "warnings": common["warnings"] + traffic.warnings, "flow": flow}
-    brief = f"{why.split(' to ')[0]}: {to.name}"
-    made = dial(view, to.service, to.port, onward, traffic.policy, why=why, brief=brief, **common)
-    return _certified(view, caller, made, to, traffic)
-
-
-def _certified(view: Cluster, caller: Member, made: Decision, to: Backend, traffic: Traffic) -> Decision:
+def _dialled(view: Cluster, caller: Member, to: Backend, request: Request | None = None, **told: Any) -> Decision:
     """The decision for the pods of the backend's subset, each of which sees the caller's certificate if it can."""
-    if made.action == "respond":  # Linkerd fails fast where there is no endpoint
-        return replace(made, status=504) if (made.status, caller.mesh) == (503, "linkerd") else made
-    if made.splits:  # which of several backends
+    flow, told = told["flow"], {"brief": f"{told['why'].split(' to ')[0]}: {to.name}", **told}
+    traffic, onward = _traffic(view, caller, flow, to), replace(flow, backend=None, request=request or flow.request)
+    told["warnings"] += traffic.warnings
+    fast = 504 if caller.mesh == "linkerd" else 503  # Linkerd fails fast where there is no endpoint
+    made = dial(view, to.service, to.port, onward, traffic.policy, unavailable=fast, **told)
+    if made.action == "respond":
         return made
     ways, others = [], []
     for c in made.candidates:

@@ -83,9 +83,9 @@ def mtls(view: Cluster, pod: Pod, port: int) -> tuple[str, PeerAuthentication | 
     wide = ([p for p in rules if p.namespace == n and not p.spec.selector.matchLabels] for n in (pod.namespace, ROOT))
     for rule in (level[0] for level in (own, *wide) if level):
         ports = {str(number): wanted.mode for number, wanted in rule.spec.portLevelMtls.items()}
-        mode = ports.get(str(port), rule.spec.mtls.mode)
-        if mode != "UNSET":
-            return mode, rule
+        for mode in (ports.get(str(port), "UNSET"), rule.spec.mtls.mode):
+            if mode != "UNSET":
+                return mode, rule
     return "PERMISSIVE", None
 
 
