@@ -134,9 +134,9 @@ class Controller:
 
 def unread(own: Known, thing: Object) -> str:
     """The annotations made for Ingress controllers that have no part in what one of them does here."""
-    prefixes = tuple(known.annotations for known in KNOWN.values() if known.annotations)
-    read = {own.annotations + name for name in own.reads}
-    return ", ".join(sorted(n for n in thing.metadata.annotations if n.startswith(prefixes) and n.lower() not in read))
+    made = tuple(known.annotations for known in KNOWN.values() if known.annotations)
+    names = (n for n in thing.metadata.annotations if n.startswith(made))
+    return ", ".join(sorted(n for n in names if n.removeprefix(own.annotations).lower() not in own.reads))
 
 
 def named(name: object) -> str:

@@ -5,6 +5,7 @@ between decisions (conntrack, ClientIP affinity, counters) the decision declares
 """
 
 from bisect import bisect_right
+from collections import UserList
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -68,30 +69,15 @@ class Rejected:
         return self.object.where(*self.path) if self.object else ("", None)
 
 
-class Lazily(Sequence):
-    """A tuple that is made when it is first looked into: `make` gives its items. For what only explains a decision."""
+class Lazily(UserList):
+    """A list that is made when it is first looked into: `make` gives its items. For what only explains a decision."""
 
     def __init__(self, make: Callable[[], Iterable]):
         self._make = make
 
     @cached_property
-    def _items(self) -> tuple:
-        return tuple(self._make())
-
-    def __getitem__(self, index):
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lazily | tuple) and self._items == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(self._items)
-
-    def __repr__(self) -> str:
-        return repr(self._items)
+    def data(self) -> list:
+        return list(self._make())
 
 
 @dataclass(frozen=True, slots=True)

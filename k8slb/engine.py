@@ -157,7 +157,7 @@ class _AtOnce(Sender):
         entry, held, lasting = at.entry, self.held, self.held and self.time is not None and self.time[-1]
         if at.affinity or (entry and held and (held > entry.capacity or lasting > (entry.unused or entry.timeout))):
             raise _Remembers
-        if at.cookie or self._tries_again(at):
+        if at.cookie or ((tries_of(at.decision) > 1 or at.outliers) and self._may_fail(at.decision, at, 5)):
             raise _Remembers
         if len(at.onward) == 1 or at.policy is None:
             return np.zeros(len(who), dtype=np.int8)
@@ -168,20 +168,15 @@ class _AtOnce(Sender):
         first, which = np.unique(self.connection[who], return_inverse=True)
         return self._draw(at, len(first))[which]
 
-    def _tries_again(self, at: At) -> bool:
-        """Whether a peer may fail so that the next pick depends on it: a try uses up a turn, a peer is ejected."""
-        proxy = at.decision
-        if not proxy.on_failure or (tries_of(proxy) == 1 and not proxy.ejects):
-            return False
-        ends = (e for i in range(len(at.onward)) for e in self._ends(self.onward(at, i), 4))
-        return any(failed(proxy, e.action, e.status) or (proxy.ejects and (e.status or 0) >= 500) for e in ends)
-
-    def _ends(self, at: At, depth: int) -> Iterator[Decision]:
-        if at.decision.action != "forward" or not depth:
-            yield at.decision
-            return
-        for i in range(len(at.onward)):
-            yield from self._ends(self.onward(at, i), depth - 1)
+    def _may_fail(self, proxy: Decision, at: At, depth: int) -> bool:
+        """Whether what it leads to may be a failure, which the proxy's next pick depends on: a try uses up a turn, a
+        peer is ejected."""
+        end = at.decision
+        if end.action == "forward":
+            return depth > 0 and any(
+                self._may_fail(proxy, self.onward(at, i), depth - 1) for i in range(len(at.onward))
+            )
+        return failed(proxy, end.action, end.status) or bool(proxy.ejects and (end.status or 0) >= 500)
 
     def _draw(self, at: At, units: int) -> np.ndarray:
         """Picks for `units` arrivals in a row, as the balancer's own `pick` would give them."""

@@ -76,12 +76,10 @@ def with_controller(cluster: Cluster, name: str) -> Cluster:
         if isinstance(one, IngressClass):
             one = changed(one, {"spec": {"controller": controller}})
         elif one.key in left:
-            old = (
-                {"metadata": {"annotations": {CLASS_ANNOTATION: None}}}
-                if CLASS_ANNOTATION in one.metadata.annotations
-                else {}
-            )
-            one = changed(one, old | {"spec": {"ingressClassName": own}})
+            patch = {"spec": {"ingressClassName": own}}
+            if CLASS_ANNOTATION in one.metadata.annotations:
+                patch["metadata"] = {"annotations": {CLASS_ANNOTATION: None}}
+            one = changed(one, patch)
         made.append(one)
     text = f"{{kind: IngressClass, metadata: {{name: {own}}}, spec: {{controller: {controller}}}}}"
     return apply(cluster.with_objects(made), text) if left else cluster.with_objects(made)
@@ -130,10 +128,8 @@ def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> 
     """
     if layer not in BALANCING:
         raise InputError(f"{shown(layer)} is no layer that picks", expected="one of " + ", ".join(BALANCING))
-    kept, name = (
-        [own for own in cluster.own_balancers if own[0] != layer],
-        getattr(pick, "__name__", type(pick).__name__),
-    )
+    kept, name = dict(cluster.own_balancers), getattr(pick, "__name__", type(pick).__name__)
+    kept.pop(layer, None)
 
     def careful(*given: Any) -> Any:
         try:
@@ -142,8 +138,9 @@ def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> 
             raise InputError(f"{name} raised {type(error).__name__}: {error}", expected="a pick") from error
 
     careful.__name__ = name
-    kept += [(layer, careful if callable(pick) else balancer(pick).name)] if pick is not None else []
-    return replace(cluster, own_balancers=tuple(kept), _memo={})
+    if pick is not None:
+        kept[layer] = careful if callable(pick) else balancer(pick).name
+    return replace(cluster, own_balancers=tuple(kept.items()), _memo={})
 
 
 def apply(cluster: Cluster, text: str) -> Cluster:

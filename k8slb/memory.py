@@ -73,7 +73,6 @@ class InOrder(Sender):
         self.tries = 1
         self._tables: dict[Place, OrderedDict[_Connection, None]] = defaultdict(OrderedDict)
         self._address_of, self._start_of = self.clients.address_of.tolist(), self.clients.start_of.tolist()
-        self._starts: dict[tuple[int, int], At] = {}
         self._dialled: Counter[int] = Counter()
         self._over: deque[tuple[float, dict, Candidate]] = deque()
 
@@ -129,17 +128,14 @@ class InOrder(Sender):
 
     def _open(self, number: int, before: _Connection | None) -> _Connection:
         """A new connection, and what is decided once for all of it. A UDP client keeps its port."""
-        address = self._address_of[number % len(self._address_of)]
-        which = self._start_of[address]
-        start = self.clients.starts[which]
-        at = self._starts.get((self.epoch, which))
-        if at is None:
-            at = self._starts[self.epoch, which] = self.at((start.place, start.flow, start.via))
+        user = number % len(self._address_of)
+        address = self._address_of[user]
+        start = self.clients.starts[self._start_of[address]]
+        at = self.at((start.place, start.flow, start.via))
+        port = PORTS[0] + self._dialled[address] % PORTS[1]
         self._dialled[address] += 1
-        port = PORTS[0] + (self._dialled[address] - 1) % PORTS[1]
         port = before.port if before and start.flow.protocol == "UDP" else port
         source, now = self.clients.addresses[address], self.now
-        user = number % len(self._address_of)
         opened = _Connection(user, source, port, start.flow.source, now, now, self.epoch, at)
         self.draw = -1
         end = self._follow(opened, at, opened.hops, opened.counted, False)
@@ -164,9 +160,12 @@ class InOrder(Sender):
         decision, depth, tried = at.decision, len(hops), []
         if decision.grain == "request" and not whole:
             return _End(at, decision.action)
-        if at.admission and (limit := self._refused(connection, at)):
-            self.draw = -1
-            return _End(at, "respond", limit.status, limit.name)
+        if at.admission:
+            self._limits.update(decision.limits)
+            source, assumed = self._source(connection, at), decision.flow.source
+            if limit := at.admission.refused(decision.limits, source, assumed, self.now):
+                self.draw = -1
+                return _End(at, "respond", limit.status, limit.name)
         if decision.action != "forward":
             return _End(at, decision.action, decision.status)
         if depth == MAX_HOPS:
@@ -193,12 +192,6 @@ class InOrder(Sender):
         if fails and end.action != "respond":
             return end._replace(action="respond", status=decision.on_failure.answer(end.action))
         return end
-
-    def _refused(self, connection: _Connection, at: At) -> Limit | None:
-        """The limit that refuses the request."""
-        self._limits.update(at.decision.limits)
-        source, assumed = self._source(connection, at), at.decision.flow.source
-        return at.admission.refused(at.decision.limits, source, assumed, self.now)
 
     def _learns(self, at: At, peer: Candidate, bad: bool) -> None:
         """What the proxy notes of an answer, or of none. It took no time, as long as pods have no service times."""

@@ -32,19 +32,14 @@ class Outcome:
 
     def counts(self, column: str = "pod") -> dict[str, int]:
         """How many requests each value of a column got, in order of address or name; pods that got none count too."""
-        names, codes = self._column(column)
+        if column not in COLUMNS:
+            raise InputError(f"there is no column {shown(column)}", expected="one of: " + ", ".join(COLUMNS))
+        names, codes = self.run.columns.get(column, ([], np.empty(0, dtype=np.int32)))
         found = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
         counts = dict(zip(names, found, strict=True))
         if column == "pod":
             counts = dict.fromkeys((pod for shares in self._exact for pod in shares or ()), 0) | counts
         return dict(sorted(counts.items(), key=lambda item: _in_order(item[0])))
-
-    def _column(self, name: str) -> tuple[list[str], np.ndarray]:
-        if name not in self.run.columns:
-            if name in COLUMNS:
-                return [], np.empty(0, dtype=np.int32)
-            raise InputError(f"there is no column {shown(name)}", expected="one of: " + ", ".join(self.run.columns))
-        return self.run.columns[name]
 
     @cached_property
     def _exact(self) -> list[dict[str, Fraction] | None]:

@@ -14,7 +14,6 @@ from .endpoints import of_port, why_none
 from .objects import Service, ServicePort
 from .traffic import Flow
 
-
 DECIDED = ("balancer", "on_failure", "key_text", "remembers", "ejects")  # of a Policy, as of the Decision it makes
 
 

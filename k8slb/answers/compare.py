@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from .. import path
 from ..cluster import Cluster
-from ..decision import Decision, Timeline
+from ..decision import Timeline
 from ..errors import InputError, NotModelled, printable
+from ..layers.ingress.match import routes_by_host
+from ..layers.ingress.nginx_annotations import annotation
 from ..manifests import DATA
 from ..objects import Gateway, HTTPRoute, Ingress
+from ..routes import takers
 from ..traffic import flow_of
 from .trace import FAILED, Trace
 
@@ -111,14 +114,13 @@ def compare(clusters: Mapping[str, Cluster], urls: Iterable[str | Probe] | None 
     """What each of the clusters answers to each of `urls` (None: to the `probes` of all, at most 2,000)."""
     if not isinstance(clusters, Mapping) or not clusters:
         raise InputError("nothing to compare", expected="{NAME: CLUSTER, ...}")
-    asked = [p for c in clusters.values() for p in probes(c)] if urls is None else urls
+    asked = urls if urls is not None else (p for c in clusters.values() for p in probes(c))
     unique: dict[str, Probe] = {}
     for probe in (p if isinstance(p, Probe) else Probe(p) for p in asked):
         unique.setdefault(str(probe), probe)
-    ordered = list(unique.values())
-    limit = MAX_PROBES if urls is None else len(ordered)
-    rows = ((p, tuple(answer(c, p.url, dict(p.headers)) for c in clusters.values())) for p in ordered[:limit])
-    return Comparison(tuple(clusters), tuple(rows), max(0, len(ordered) - limit))
+    some = list(unique.values())[: MAX_PROBES if urls is None else None]
+    rows = ((p, tuple(answer(c, p.url, dict(p.headers)) for c in clusters.values())) for p in some)
+    return Comparison(tuple(clusters), tuple(rows), len(unique) - len(some))
 
 
 # --- one answer ------------------------------------------------------------------------------------------------------
@@ -148,6 +150,7 @@ def answer(cluster: Cluster, url: str, headers: Mapping[str, str] | None = None)
 def _gist(trace: Trace) -> Gist:
     decision = next((h.decision for h in reversed(trace.hops) if "controller" in h.decision.facts), trace.last)
     backend, forwarded = trace.fact("backend"), trace.fact("forwarded")
+    rule = re.search(r"\(([^()]+:\d+)\)", decision.why)  # it names FILE:LINE
     encrypted = trace.begin.flow.request and trace.begin.flow.request.scheme == "https"
     return Gist(
         trace.status if trace.action in ("forward", "respond") else None,
@@ -156,13 +159,8 @@ def _gist(trace: Trace) -> Gist:
         re.sub(r"^(\w+://[^/]+)$", r"\1/", trace.fact("location") or ""),  # which is the same to a client
         trace.fact("certificate") or "" if encrypted else "",
         FAILED.get(trace.action, ""),
-        _rule(decision),
+        rule[1] if rule else "",
     )
-
-
-def _rule(decision: Decision) -> str:
-    """The FILE:LINE that a decision names as its reason."""
-    return next(iter(re.findall(r"\(([^()]+:\d+)\)", decision.why)), "")
 
 
 # --- what to ask -----------------------------------------------------------------------------------------------------
@@ -171,15 +169,12 @@ def _rule(decision: Decision) -> str:
 def probes(view: Cluster) -> list[Probe]:
     """The URLs at which two readings of the Ingresses and HTTPRoutes of `view` could part, each once: the paths they
     name first, then each path as it could be mistaken."""
-    ingresses = [o for o in view.objects if isinstance(o, Ingress)]
-    gateways = [o for o in view.objects if isinstance(o, Gateway)]
-    encrypted = {h for i in ingresses for tls in i.spec.tls for h in tls.hosts}
-    encrypted |= {x.hostname for g in gateways for x in g.spec.listeners if x.tls}
+    encrypted = {h for i in view.of(Ingress) for tls in i.spec.tls for h in tls.hosts}
+    encrypted |= {x.hostname for g in view.of(Gateway) for x in g.spec.listeners if x.tls}
     found: dict[Probe, str] = {}
     for host, path_, brought in [*_routed(view), ("", "/", ())]:
         for name, unlike in _hosts(host):
-            suffixes = ("*." + name.split(".", n)[-1] for n in range(1, name.count(".") + 1))
-            schemes = ("http", "https") if encrypted.intersection((name, "", *suffixes)) else ("http",)
+            schemes = ("http", "https") if encrypted.intersection(takers(name)) else ("http",)
             asked = [(p, what, ()) for p, what in mistaken(path_).items() if not (what and unlike)]
             asked += [(asked[0][0], "", headers) for headers in brought]
             for scheme, (p, what, headers) in product(schemes, asked):
@@ -198,23 +193,19 @@ def _is_url(probe: Probe) -> bool:
 
 def _routed(view: Cluster) -> Iterator[tuple[str, str, Sequence[Headers]]]:
     """(host, path, the headers that matter) of every rule."""
-    for one in view.objects:
-        if isinstance(one, Ingress):
-            for rule in one.spec.rules:
-                for of in rule.http.paths if rule.http else ():
-                    yield rule.host, of.path or "/", _canary_headers(one)
-        elif isinstance(one, HTTPRoute):
-            for host, rule in product(one.spec.hostnames or ("",), one.spec.rules):
-                for of in rule.matches:
-                    headers = tuple((h.name, h.value) for h in of.headers if h.type == "Exact")
-                    yield host, of.path.value, (headers,) if headers else ()
+    for host, routes in routes_by_host(view.of(Ingress)).items():
+        yield from ((host, r.path or "/", _canary_headers(r.ingress)) for r in routes)
+    for one in view.of(HTTPRoute):
+        for host, rule in product(one.spec.hostnames or ("",), one.spec.rules):
+            for of in rule.matches:
+                headers = tuple((h.name, h.value) for h in of.headers if h.type == "Exact")
+                yield host, of.path.value, (headers,) if headers else ()
 
 
 def _canary_headers(ingress: Ingress) -> list[Headers]:
     """The headers by which a canary of ingress-nginx is chosen."""
-    given = {k.rpartition("/")[2]: v for k, v in ingress.metadata.annotations.items()}
-    name, cookie = given.get("canary-by-header"), given.get("canary-by-cookie")
-    wanted = [(name, v) for v in (given.get("canary-by-header-value"), "always", "never") if v and name]
+    name, value, cookie = (annotation(ingress, f"canary-by-{x}") for x in ("header", "header-value", "cookie"))
+    wanted = [(name, v) for v in (value, "always", "never") if name and v]
     return [(one,) for one in wanted + [("Cookie", f"{cookie}={v}") for v in ("always", "never") if cookie]]
 
 

@@ -56,12 +56,11 @@ class Trace:
     @property
     def endpoints(self) -> list[str]:
         """Every address the last pick could have chosen."""
-        picks = (
-            [h.decision.candidates for h in self.hops if h.chosen and h.decision.layer != "pods"] if self.served else []
-        )
-        last = picks[-1] if picks else ()
-        own = [self.pod] if self.served and not picks else []
-        return own + [c.address if ":" in c.address else f"{c.address}:{c.flow.port}" for c in last]
+        if not self.served:
+            return []
+        picks = [h.decision.candidates for h in self.hops if h.chosen and h.decision.layer != "pods"]
+        addresses = [c.address if ":" in c.address else f"{c.address}:{c.flow.port}" for c in (picks or [()])[-1]]
+        return addresses if picks else [self.pod]
 
     def fact(self, name: str) -> Any:
         """What the last hop that knows says of `name` (controller, certificate, backend, forwarded)."""

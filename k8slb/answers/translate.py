@@ -22,8 +22,9 @@ from ..controllers import INGRESS_NGINX, KNOWN, SPEC, TRAEFIK, Controller
 from ..errors import InputError, NotModelled, printable
 from ..layers.ingress import SEMANTICS, ingress_nginx
 from ..layers.ingress.ingress_nginx import Location, Server
-from ..layers.ingress.match import by_age, routes_by_host, takers
+from ..layers.ingress.match import behind, by_age, routes_by_host, takers
 from ..layers.ingress.nginx_annotations import PREFIX, annotation, number
+from ..layers.ingress.nginx_upstreams import CANARY, name_of
 from ..manifests import DATA, read_objects
 from ..objects import Ingress, IngressClass
 from ..positions import Source
@@ -32,7 +33,7 @@ from .compare import NOWHERE, Answer, Comparison, Gist, Probe, compare, mistaken
 
 GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
 TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
-OPEN = TABLE["open"]  # how a URL is unlike a rule's path where the Gateway API says nothing of what it becomes
+OPEN, WHY = TABLE["open"], TABLE["because"]  # of how a URL is unlike a rule's path: what the Gateway API leaves open
 MOST_LISTENERS, MOST_RULES, REDIRECTS = 64, 16, (301, 302, 303, 307, 308)  # of a Gateway, of an HTTPRoute
 _PLAIN = re.compile(r"(?!.*(//|/\.\.?(/|$)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 CATCH_ALL = ("PathPrefix", "/"), ("RegularExpression", "(?i)^/.*")
@@ -55,9 +56,8 @@ class Translation:
 
     def __str__(self) -> str:
         lines = [f"not translated: {note}" for note in self.untranslated]
-        lines += [f"{p}\n    {a}\n -> {b}  ({because(p, a, b)})" for p, (a, b) in self.changes.rows]
-        more = f"; {self.changes.left_out:,} more were not asked" if self.changes.left_out else ""
-        lines.append(f"{len(self.changes.rows)} URLs get another answer{more}")
+        lines += [f"{self.changes.told(*row)}\n    ({WHY[reason(*row)]})" for row in self.changes.rows]
+        lines.append(self.changes.counted(len(self.changes.rows), "URLs get another answer"))
         if such := {p.what: str(p) for p, _ in reversed(self.open.rows)}:
             examples = " or ".join(such[what] for what in sorted(such))
             lines.append(f"{TABLE['left_open']}: {len(self.open.rows)} URLs, such as {examples}")
@@ -67,27 +67,23 @@ class Translation:
 
     def to_dict(self) -> dict[str, Any]:
         """The documented JSON."""
-        told = {"objects": list(self.objects), "untranslated": list(self.untranslated)}
+        told: dict[str, Any] = {"objects": list(self.objects), "untranslated": list(self.untranslated)}
         for name, of in (("changes", self.changes), ("open", self.open)):
             rows = zip(of.to_dict()["rows"], of.rows, strict=True)
-            told[name] = [row | {"why": because(probe, *answers)} for row, (probe, answers) in rows]
+            told[name] = [cells | {"why": WHY[reason(*row)]} for cells, row in rows]
         return told
 
 
-def because(probe: Probe, before: Answer, after: Answer) -> str:
-    """Why an answer changes, in a few words: by what differs, else by how the URL is unlike a rule's."""
-    return TABLE["because"][_reason(probe, before, after)]
-
-
-def _reason(probe: Probe, before: Answer, after: Answer) -> str:
-    one, other = (vars(next(iter(a.shares), Gist(failed=a.unknown))) for a in (before, after))
+def reason(probe: Probe, answers: tuple[Answer, Answer]) -> str:
+    """Why an answer changes, a key of `WHY`: by what differs, else by how the URL is unlike a rule's."""
+    one, other = (vars(next(iter(a.shares), Gist(failed=a.unknown))) for a in answers)
     differing = {name for name in one if one[name] != other[name]} - {"rule"}
     if "failed" in differing:
         return "failed"
-    if (one["status"], other["status"]) == (503, 500):
-        return "missing"
-    alone = differing in ({"certificate"}, *([] if probe.what in OPEN else ({"path"}, {"location"})))
-    return differing.pop() if alone else probe.what
+    alone = differing.pop() if len(differing) == 1 else ""
+    if alone == "certificate" or (alone in ("path", "location") and probe.what not in OPEN):
+        return alone
+    return "missing" if (one["status"], other["status"]) == (503, 500) else probe.what
 
 
 def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
@@ -96,25 +92,23 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
     The answers after it are the specification's (k8slb/spec), whatever implements that class in your cluster.
     InputError where no controller serves an Ingress.
     """
-    ingresses = [o for o in view.objects if isinstance(o, Ingress)]
     taken: set[tuple] = {o.key for o in view.objects}
     made = [raw for c in view.controllers.values() if c.ingresses for raw in _gateway(view, c, gateway_class, taken)]
     if not made:
-        raise InputError(
-            "no controller serves an Ingress of the input (a canary alone is none)", expected="one to translate"
-        )
+        problem = "no controller serves an Ingress of the input (a canary alone is none)"
+        raise InputError(problem, expected="one to translate")
     spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
     made = [spec, *made] if gateway_class == CLASS else made
     text = "---\n".join(map(_written, made))
     head = [line for mark, line in TABLE["said"].items() if mark in text]
     text = "".join(f"# {line}\n" for line in ["Gateway API v1.6, from Ingresses", *head]) + text
     new = read_objects([Source("<translated>", text), Source("<assumed>", _written(spec))]).objects
-    gone = {o.key for o in new} | {o.key for o in view.objects if isinstance(o, (Ingress, IngressClass))}
+    gone = {o.key for o in (*new, *view.of(Ingress, IngressClass))}
     after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
-    notes = tuple(note for i in ingresses for note in _untranslated(view, i))
+    notes = tuple(note for i in view.of(Ingress) for note in _untranslated(view, i))
     told = compare({"before": view, "after": after}).differing
-    parts = ((r for r in told.rows if (_reason(r[0], *r[1]) in OPEN) == left_open) for left_open in (False, True))
-    return Translation(text, tuple(made), after, notes, *(replace(told, rows=tuple(rows)) for rows in parts))
+    parts = (tuple(r for r in told.rows if (reason(*r) in OPEN) == left_open) for left_open in (False, True))
+    return Translation(text, tuple(made), after, notes, *(replace(told, rows=rows) for rows in parts))
 
 
 def _written(raw: Mapping) -> str:
@@ -152,8 +146,7 @@ def _canary(view: Cluster, controller: Controller, loc: Location) -> Location | 
     """ingress-nginx's canary beside a location's backend."""
     if controller.name != INGRESS_NGINX:
         return None
-    name = f"{loc.ingress.namespace}-{loc.backend.service.name}-{loc.backend.service.port.wanted}"
-    return next(iter(ingress_nginx.configuration(view, controller).upstreams[name].canaries), None)
+    return next(iter(ingress_nginx.configuration(view, controller).upstreams[name_of(loc)].canaries), None)
 
 
 def _redirect(view: Cluster, controller: Controller, scheme: str, host: str, path: str) -> dict | None:
@@ -161,14 +154,12 @@ def _redirect(view: Cluster, controller: Controller, scheme: str, host: str, pat
     host = host.replace("*", "a") or NOWHERE
     try:
         found, _ = SEMANTICS[controller.name].match(view, controller, Request(scheme, host, path, sni=host))
-        to = urlsplit(getattr(found, "location", ""))
-        port = {"port": to.port} if to.port else {}
+        to, asked = urlsplit(getattr(found, "location", "")), urlsplit(f"{scheme}://{host}")
+        told = {k: getattr(to, k) for k in ("scheme", "port", "hostname") if getattr(to, k) != getattr(asked, k)}
     except (KeyError, NotModelled, ValueError):
         return None
     if not to.hostname or found.status not in REDIRECTS:
         return None
-    told = {"scheme": to.scheme} if to.scheme != scheme else {}
-    told |= port | ({"hostname": to.hostname} if to.hostname != host else {})
     told |= {"path": _full(to.path or "/")} if to.path != path else {}
     return {"type": "RequestRedirect", "requestRedirect": told | {"statusCode": found.status}}
 
@@ -190,31 +181,27 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
         return
     home, base = first.namespace, first.spec.ingressClassName or "gateway"
     abroad = {i.namespace for i in controller.ingresses} != {home}
-    secrets: dict[str, tuple[str, str]] = {}
-    for one, tls in ((i, tls) for i in controller.ingresses for tls in i.spec.tls if tls.secretName):
-        secrets = dict.fromkeys(tls.hosts, (one.namespace, tls.secretName)) | secrets  # of the first that names a host
-    gateways: list[tuple[str, list[dict]]] = []
-    parents: dict[tuple[str, str], list[dict]] = {}
+    named = [(h, i.namespace, t.secretName) for i in controller.ingresses for t in i.spec.tls for h in t.hosts]
+    secrets = {h: (namespace, secret) for h, namespace, secret in reversed(named) if secret}  # the first counts
+    listeners: list[tuple[tuple[str, str], dict]] = []  # (the host and scheme whose rules it has, itself)
     for host in dict.fromkeys([*servers, *secrets]):
         owner = next(h for h in takers(host) if h in servers)
-        secret = next((secrets[h] for h in takers(host)[:2] if host and h in secrets), None)
-        if not gateways or len(gateways[-1][1]) + 2 > MOST_LISTENERS:
-            gateways.append((unused("Gateway", home, base), []))
-        gateway, listeners = gateways[-1]
-        plain = host in servers and (host or rules[host, "http"])
-        for scheme in ("http",) * bool(plain) + ("https",) * bool(secret):
-            one = {
-                "name": unused(gateway, "listener", f"{_slug(host)}-{scheme}"),
-                **({"hostname": host} if host else {}),
-            }
-            one |= {"port": 443 if scheme == "https" else 80, "protocol": scheme.upper()}
-            if scheme == "https":
-                where = {"namespace": secret[0]} if secret[0] != home else {}
-                one["tls"] = {"certificateRefs": [{"name": secret[1], **where}]}
-            listeners.append(one | ({"allowedRoutes": {"namespaces": {"from": "All"}}} if abroad else {}))
-            parents.setdefault((owner, scheme), []).append({"name": gateway, "sectionName": one["name"]})
-    for gateway, listeners in gateways:
-        yield _object("Gateway", home, gateway, {"gatewayClassName": class_name, "listeners": listeners})
+        one = {"hostname": host} if host else {}
+        one |= {"allowedRoutes": {"namespaces": {"from": "All"}}} if abroad else {}
+        if host in servers and (host or rules[host, "http"]):
+            name = unused("listener", home, f"{_slug(host)}-http")
+            listeners.append(((owner, "http"), {"name": name, "port": 80, "protocol": "HTTP", **one}))
+        if secret := next((secrets[h] for h in takers(host)[:2] if host and h in secrets), None):
+            name = unused("listener", home, f"{_slug(host)}-https")
+            ref = {"name": secret[1]} | ({"namespace": secret[0]} if secret[0] != home else {})
+            one |= {"tls": {"certificateRefs": [ref]}}
+            listeners.append(((owner, "https"), {"name": name, "port": 443, "protocol": "HTTPS", **one}))
+    parents: dict[tuple[str, str], list[dict]] = {}
+    for some in _chunks(listeners, MOST_LISTENERS):
+        spec = {"gatewayClassName": class_name, "listeners": [one for _, one in some]}
+        yield _object("Gateway", home, name := unused("Gateway", home, base), spec)
+        for of, one in some:
+            parents.setdefault(of, []).append({"name": name, "sectionName": one["name"]})
     for where in sorted({namespace for namespace, _ in secrets.values()} - {home}):
         given = {"from": [{"group": GROUP, "kind": "Gateway", "namespace": home}]}
         given["to"] = [{"group": "", "kind": "Secret"}]
@@ -228,10 +215,13 @@ def _gateway(view: Cluster, controller: Controller, class_name: str, taken: set[
             for where, mine in grouped((i.namespace, (i.name, rule)) for i, rule in found if at).items():
                 spec = {"parentRefs": [p | ({"namespace": home} if where != home else {}) for p in at]}
                 spec |= {"hostnames": [host]} if host else {}
-                for k in range(0, len(mine), MOST_RULES):
+                for some in _chunks([rule for _, rule in mine], MOST_RULES):
                     name = unused("HTTPRoute", where, f"{mine[0][0]}-{_slug(host)}{suffix}")
-                    some = [rule for _, rule in mine[k : k + MOST_RULES]]
                     yield _object("HTTPRoute", where, name, spec | {"rules": some})
+
+
+def _chunks(items: list, size: int) -> list[list]:
+    return [items[k : k + size] for k in range(0, len(items), size)]
 
 
 def _slug(host: str) -> str:
@@ -245,14 +235,13 @@ def _rules(
     server, regex, out = servers[host], bool(servers[host].regex_because), []
     redirect = partial(_redirect, view, controller, scheme, host)
     if server.to:
-        owner = next(loc.ingress for loc in servers[server.to].kept.values() if loc.ingress)
+        owner = next(loc.ingress for loc in servers[server.to].kept.values())
         return [(owner, {"filters": [moved]})] if (moved := redirect("/nowhere")) else []
     found = list(server.kept.values())
     if regex:  # in the order in which they are tried; of a path the first; /a stands for the /a/ before it too
         tried = zip(server.locations, [*server.locations[1:], None], strict=True)
         found = [a for a, b in tried if not (b and (b.ingress, b.at, f"{b.path}/") == (a.ingress, a.at, a.path))]
         found = list({loc.path: loc for loc in reversed(found)}.values())[::-1]
-    found = [loc for loc in found if loc.ingress]
     found.sort(key=lambda loc: loc.path == "/")
     prefixes = any(_kept(loc.path, loc.rewrite) for loc in found)
     if server.app_root and (moved := redirect("/")):
@@ -312,12 +301,10 @@ def _match(loc: Location, regex: bool, prefixes: bool) -> dict:
 
 
 def _ref(view: Cluster, to: Location) -> dict:
-    name, wanted = to.backend.service.name, to.backend.service.port.wanted
-    service = view.services.get((to.ingress.namespace, name))
-    nginx = view.served[to.ingress.key].controller == INGRESS_NGINX
-    port = (ingress_nginx.port_of(service, wanted) if nginx else service.port_of(wanted)) if service else None
-    wanted = port.port if port else wanted
-    return {"name": name, "port": wanted} if isinstance(wanted, int) else {}
+    how = SEMANTICS.get(view.served[to.ingress.key].controller, SEMANTICS[SPEC])
+    port = behind(view, to, how.port_of)[1]
+    wanted = port.port if port else to.backend.service.port.wanted
+    return {"name": to.backend.service.name, "port": wanted} if isinstance(wanted, int) else {}
 
 
 def _split(canary: Ingress, main: dict, other: dict) -> list[tuple[dict, list[dict]]]:
@@ -343,23 +330,13 @@ def _untranslated(view: Cluster, ingress: Ingress) -> Iterator[str]:
         return
     nginx, canary = served.controller == INGRESS_NGINX, annotation(ingress, "canary") == "true"
     prefix = PREFIX if nginx else KNOWN[served.controller].annotations if served.controller in KNOWN else "-"
-    used = [(("spec", "defaultBackend"), "/", ingress.spec.defaultBackend)]
-    for i, rule in enumerate(ingress.spec.rules):
-        for j, p in enumerate(rule.http.paths if rule.http else ()):
-            used.append((("spec", "rules", i, "http", "paths", j), p.path or "/", p.backend))
-    told = [
-        (("spec", "tls", i), "tls: it has no secretName") for i, t in enumerate(ingress.spec.tls) if not t.secretName
-    ]
-    for at, _, backend in used:
-        if backend and not (backend.service and _ref(view, Location(ingress, at, backend))):
-            told.append((at, "backend: it is no Service, or a port whose number nothing says"))
+    paths = [p.path for rule in ingress.spec.rules for p in (rule.http.paths if rule.http else ())]
     for key, text in ingress.metadata.annotations.items():
         name = key.removeprefix(prefix)
         done = nginx and name in TABLE["translated"]
         if name == "rewrite-target" and "$" in text:
-            done = done and all(_kept(path, text) for _, path, _ in used[1:])
-        if key.startswith(prefix) and not done and (not canary or name.startswith(tuple(TABLE["of_canary"]))):
+            done = done and all(_kept(path, text) for path in paths)
+        if key.startswith(prefix) and not done and (not canary or name.startswith(CANARY)):
             why = next(w for start, w in TABLE["why_not"].items() if name.startswith(start))
-            told.append((("metadata", "annotations", key), f"{name}: {why}"))
-    for at, what in told:
-        yield "{}:{}: {}: {}".format(*ingress.where(*at), ingress, what)
+            file, line = ingress.where("metadata", "annotations", key)
+            yield f"{file}:{line}: {ingress}: {name}: {why}"

@@ -128,7 +128,7 @@ def choice(label: str, start: Any, options: Sequence[Any], **meaning: Any) -> Co
 
 def text(label: str, start: str, **meaning: Any) -> Control:
     widget = widgets.Text(start, description=label, style=WHOLE, continuous_update=False)
-    widget.layout.width = f"{min(56, max(16, len(label) + len(start) + 6)) * 0.62:.0f}em"
+    widget.layout.width = f"{min(56, len(label) + max(16, len(start)) + 6) * 0.62:.0f}em"
     return Control(widget, widget, start, **meaning)
 
 

@@ -30,7 +30,7 @@ PREDICTION = Prediction(
 )
 
 HOST = "https://myshop.example.com"
-WEIGHTS = [([8, 1], [1]), ([90, 10], [1]), ([3, 2, 1], [0, 2]), ([4, 4], []), ([5, 3, 0], [2])]
+WEIGHTS = [([6, 2], [1]), ([90, 10], [1]), ([3, 2, 1], [0, 2]), ([4, 4], []), ([5, 3, 0], [2])]
 
 DOOR = """
 kind: Gateway
@@ -92,10 +92,14 @@ MISREAD = {
     '"Paths know no capital letters": hosts do not, paths do.': {CAPITALS: "order-service"},
     '"PathPrefix compares letters": it compares whole parts between slashes.': {OLD: "order-service"},
     '"A certificate redirects": a redirect has to be written, as a filter of a rule.': {PLAIN: "308"},
+    '"http is for the other host": the most specific hostname goes first, on each listener.': {
+        PLAIN: "payment-service"
+    },
     '"* is one label": in an Ingress; in a Gateway it is one or more.': {DEEP: "404"},
 }
 
 SERVED = _on(_route("shop", "myshop.example.com", ORDERS, PAYMENTS), "https")
+UNSECURED = DOOR.replace(", tls: {certificateRefs: [{name: shop-tls}]}", "")
 TO_ALL = _route("to-https", "myshop.example.com", TO_HTTPS)
 TRANSLATED = DOOR + SERVED + _on(TO_ALL, "http")
 ASKED = [HOST + path for path in ("/orders", "/orders/7", "/payments/process/101", "/orders-old", "/")]
@@ -103,6 +107,13 @@ ASKED += ["http://myshop.example.com/orders/7?page=2", "http://myshop.example.co
 UNTRANSLATED = {
     '"https comes with the certificate": who asks by http is redirected only if a rule says so.': DOOR + SERVED,
     '"A redirect is for http by itself": without a sectionName the route is on both listeners.': DOOR + SERVED + TO_ALL,
+    '"The redirect goes first": the paths are more specific; without a sectionName they are on both listeners.': (
+        DOOR + SERVED.replace(", sectionName: https", "") + _on(TO_ALL, "http")
+    ),
+    '"The class brings the Gateway along": it says who runs Gateways; one has to be written.': SERVED + TO_ALL,
+    '"HTTPS needs its port alone": a listener without certificateRefs ends no TLS connection.': UNSECURED
+    + SERVED
+    + _on(TO_ALL, "http"),
     '"302 is 308": without a statusCode the redirect is 302.': TRANSLATED.replace(", statusCode: 308", ""),
     '"A route belongs to every Gateway": it is attached to those that parentRefs names.': TRANSLATED.replace(
         "parentRefs: [{name: front-door", "parentRefs: [{name: front"
@@ -118,8 +129,9 @@ _shop = cache(lambda: load("shop"))
 
 @cache
 def _bare() -> Cluster:
-    """The shop without its Ingress."""
-    return _shop().with_objects(o for o in _shop().objects if not isinstance(o, (Ingress, IngressClass)))
+    """The shop without its Ingress, and a class that stands for the specification."""
+    bare = _shop().with_objects(o for o in _shop().objects if not isinstance(o, (Ingress, IngressClass)))
+    return bare.apply("{kind: GatewayClass, metadata: {name: plain}, spec: {controllerName: k8slb/spec}}")
 
 
 def answered_500(weights, missing):
@@ -137,11 +149,13 @@ def _answered(weights: list[int], missing: list[int]) -> float:
 def _answer(cluster: Cluster, url: str) -> str:
     seen = cluster.trace(url).to_dict()
     to = f" to {seen['location']}" if seen["location"] else ""
-    return seen["backend"]["service"] if seen["status"] == 200 else f"{seen['status'] or 'none'}{to}"
+    return seen["backend"]["service"] if seen["status"] == 200 else f"{seen['status'] or 'no answer'}{to}"
 
 
 def _asked(cluster: Cluster) -> Seen:
-    return {f"the answer to {url}": _answer(cluster, url) for url in ASKED}
+    served = cluster.trace(f"{HOST}/orders").to_dict()["certificate"]
+    seen = {f"the answer to {url}": _answer(cluster, url) for url in ASKED}
+    return seen | {f"the certificate of {HOST}": served or "none"}
 
 
 def _after(answer: Any) -> Seen:
@@ -165,6 +179,10 @@ EXERCISES = (
             '"The others take its share": a backend that cannot be used keeps its own.': lambda weights, missing: 0,
             '"One bad backend spoils the rule": only its own share gets 500.': lambda w, missing: min(len(missing), 1),
             '"Weights are percent": they are parts of their sum.': lambda w, m: sum(w[i] for i in m) / 100,
+            '"A weight is measured by the others": it is a part of the sum of all.': lambda w, m: (
+                sum(w[i] for i in m) / (sum(w) - sum(w[i] for i in m))
+            ),
+            '"A share is in percent": here it is from 0 to 1.': lambda w, m: 100 * answered_500(w, m),
             '"All backends get the same": each gets its weight\'s part.': lambda w, m: len(m) / len(w),
         },
         expected=lambda: calls("answered_500", WEIGHTS)(_answered),

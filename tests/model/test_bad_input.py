@@ -136,6 +136,7 @@ BROKEN = [
     ("an unknown pathType", with_(INGRESS, "Prefix", "prefix"), 11, "spec.rules[0].http.paths[0].pathType", "one of Exact, Prefix"),
     ("a host with a port", with_(INGRESS, "a.example.com", "a.example.com:80"), 7, "spec.rules[0].host", "is not a host name"),
     ("a path without /", with_(INGRESS, "path: /x", "path: x"), 10, "spec.rules[0].http.paths[0].path", "does not begin with /"),
+    ("a path that leads up", with_(INGRESS, "path: /x", "path: /x/.."), 10, "spec.rules[0].http.paths[0].path", "holds /.."),
     ("name and number", with_(INGRESS, "{number: 80}", "{number: 80, name: http}"), 15, "spec.rules[0].http.paths[0].backend.service.port", "exactly one of name and number"),
     ("a name in capitals", with_(SERVICE, "name: a\n", "name: A_b\n"), 4, "metadata.name", "is not a valid name"),
     ("a name that steers terminals", with_(SERVICE, "name: a\n", 'name: "a\\e[31m"\n'), 4, "metadata.name", r'"a\x1b[31m" is not a name'),

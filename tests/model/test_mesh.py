@@ -214,6 +214,7 @@ INGRESS = space("ingress-nginx", labels="{%s}")
             None,
             200,
         ),
+        (ISTIO.apply(strict(more=", portLevelMtls: {8081: {mode: UNSET}}")), OUTSIDE, None, 502),
         # a controller in the mesh dials pods: its sidecar knows no Service there, ztunnel knows the pod
         (ISTIO.apply(strict()).apply(INGRESS % "istio-injection: enabled"), OUTSIDE, None, 502),
         (AMBIENT.apply(strict()), OUTSIDE, None, 502),
@@ -411,8 +412,9 @@ def test_what_is_not_modelled_is_told():
         "http.0.fault is not modelled",
         "http.0.timeout is not modelled",
     ]
-    told = ISTIO.apply(rule("tls: {mode: DISABLE}, outlierDetection: {}")).trace(ORDERS)
-    assert any("trafficPolicy.tls" in w for w in told.warnings)
+    told = ISTIO.apply(rule("tls: {mode: DISABLE}, connectionPool: {tcp: {}}, outlierDetection: {}")).trace(ORDERS)
+    for aside in ("trafficPolicy.tls", "trafficPolicy.connectionPool"):
+        assert any(f"{aside} is not modelled" in w for w in told.warnings)
     assert any("caller's zone" in w for w in told.warnings)
     for policy in ("loadBalancer: {simple: PASSTHROUGH}",):
         with pytest.raises(NotModelled):

@@ -317,6 +317,19 @@ def test_redirects_and_names(annotations, url, status, location):
     assert (told.status, told.fact("location")) == (status, location)
 
 
+def test_an_alias_that_is_a_pattern_is_said_to_be_left_out():
+    told = cluster(annotated(server_alias=r"~^v\d+\.test$, *.alias.test, plain.test"))
+    warned = {
+        host: told.trace(f"http://{host}/").warnings for host in ("v1.test", "a.alias.test", "h.test", "plain.test")
+    }
+    assert {h: any("server-alias" in w for w in found) for h, found in warned.items()} == {
+        "v1.test": True,
+        "a.alias.test": True,
+        "h.test": False,
+        "plain.test": False,
+    }
+
+
 def test_the_log():
     """log-format-upstream as in config.go; what the model does not know is a dash."""
     told = cluster(MAIN, canary({"canary-weight": "100"}))

@@ -93,9 +93,10 @@ def behind(
     service = view.services.get((namespace, named.name)) if named else None
     if service is None:
         return None, None, f"there is no Service {namespace}/{named.name}" if named else "a resource backend"
-    port = port_of(service, named.port.wanted)
+    if port := port_of(service, named.port.wanted):
+        return service, port, ""
     has = ", ".join(f"{p.name} {p.port}".strip() for p in service.spec.ports)
-    return service, port, "" if port else f"{service} has no port {named.port.wanted} (it has {has})"
+    return service, None, f"{service} has no port {named.port.wanted} (it has {has})"
 
 
 def by_age(ingresses: Iterable[Ingress]) -> list[Ingress]:
