@@ -1,8 +1,9 @@
 """k8slb: what happens to a request in Kubernetes, layer by layer, as real components do it."""
 
+from .answers.compare import compare
 from .answers.picks import picks
 from .errors import InputError, K8slbError, NotModelled
 from .front import Cluster, facts_table, load
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "facts_table", "load", "picks"]
+__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "compare", "facts_table", "load", "picks"]

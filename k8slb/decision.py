@@ -101,7 +101,7 @@ class Limit:
     """What a place admits of each `key` (such as a client's address) before it answers `status` itself.
 
     So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name` is the
-    setting.
+    setting. Where a place decides twice, one of the two decisions declares it; one that answers itself may as well.
     """
 
     kind: Literal["rate", "connections"]

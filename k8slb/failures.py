@@ -117,7 +117,7 @@ def _tried(
             sofar = (*tried, i)
             then = _tried(decision, ways, _after(decision, sofar), tries - 1, sofar)
             result.update({outcome: again * probability for outcome, probability in then.items()})
-    return {outcome: p for outcome, p in result.items() if p}
+    return dict(result)
 
 
 def _after(decision: Decision, tried: tuple[int, ...]) -> dict[int, Fraction]:

@@ -21,6 +21,8 @@ CHOSEN = "k8slb/load-balancer"
 ALB = "alb.ingress.kubernetes.io/"  # the controller reads these on a Service too, for its target group
 NEG = "cloud.google.com/neg"
 AWS = "service.beta.kubernetes.io/aws-load-balancer-"
+# the annotation by which each has its targets
+TARGETS = {"aws-nlb": AWS + "nlb-target-type", "aws-alb": ALB + "target-type", "gcp-proxy": NEG}
 CROSS_ZONE = "load_balancing.cross_zone.enabled"
 ALGORITHM = "load_balancing.algorithm.type"
 
@@ -94,9 +96,9 @@ def setting(service: Service, nodes: Sequence[Node]) -> LoadBalancer:
     kind, notes = kind_of(service, nodes), service.metadata.annotations
     target, checked = kind.targets[0], notes.get(HEALTH_CHECK) != "off"
     if kind.name == "aws-nlb":
-        target = notes.get(AWS + "nlb-target-type") or ("ip" if notes.get(AWS + "type") == "nlb-ip" else target)
+        target = notes.get(TARGETS[kind.name]) or ("ip" if notes.get(AWS + "type") == "nlb-ip" else target)
         if target not in kind.targets:
-            file, line = service.where("metadata", "annotations", AWS + "nlb-target-type")
+            file, line = service.where("metadata", "annotations", TARGETS[kind.name])
             raise InputError(f"{shown(target)} is no target type", expected="instance or ip", file=file, line=line)
         old = notes.get(AWS + "cross-zone-load-balancing-enabled")
         across = _pairs(notes.get(AWS + "attributes", "")).get(CROSS_ZONE, old)
@@ -104,7 +106,7 @@ def setting(service: Service, nodes: Sequence[Node]) -> LoadBalancer:
         keeps = kind.keeps_source if kept is None else [target] * (kept == "true")
         kind = replace(kind, cross_zone=across == "true", keeps_source=keeps)
     if kind.name == "aws-alb":
-        target = notes.get(ALB + "target-type", target)
+        target = notes.get(TARGETS[kind.name], target)
         how = _pairs(notes.get(ALB + "target-group-attributes", "")).get(ALGORITHM, "round_robin")
         if target not in kind.targets or how not in kind.balancers:
             raise NotModelled(f"an Application Load Balancer with targets {shown(target)} and {shown(how)} ({service})")
@@ -121,6 +123,10 @@ def setting(service: Service, nodes: Sequence[Node]) -> LoadBalancer:
 def _pairs(text: str) -> dict[str, str]:
     """An annotation such as "a=1,b=2"."""
     return {k.strip(): v.strip() for k, _, v in (part.partition("=") for part in text.split(",")) if k.strip()}
+
+
+def _with_pair(notes: Mapping[str, str], name: str, key: str, value: str) -> dict[str, str]:
+    return {name: ",".join(f"{k}={v}" for k, v in (_pairs(notes.get(name, "")) | {key: value}).items())}
 
 
 def edit(
@@ -158,17 +164,12 @@ def edit(
         mode = {} if kind.keeps_destination else {"ipMode": "Proxy"}
         status = [{k: v for k, v in i.items() if k != "ipMode"} | (mode if "ip" in i else {}) for i in written]
         patch |= {"status": {"loadBalancer": {"ingress": status}}} if status else {}
-    if targets is not None and kind.name == "aws-nlb":
-        changed[AWS + "nlb-target-type"] = targets
-    if targets is not None and kind.name == "aws-alb":
-        changed[ALB + "target-type"] = targets
-    if targets is not None and kind.name == "gcp-proxy":
-        changed[NEG] = json.dumps({"ingress": targets == "ip"})
+    if targets is not None and kind.name in TARGETS:
+        changed[TARGETS[kind.name]] = targets if kind.name != "gcp-proxy" else json.dumps({"ingress": targets == "ip"})
     if algorithm is not None and kind.name == "aws-alb":
-        changed[ALB + "target-group-attributes"] = f"{ALGORITHM}={algorithm}"
+        changed |= _with_pair(old, ALB + "target-group-attributes", ALGORITHM, algorithm)
     if cross_zone is not None and kind.cross_zone_settable:
-        pairs = _pairs(old.get(AWS + "attributes", "")) | {CROSS_ZONE: str(bool(cross_zone)).lower()}
-        changed[AWS + "attributes"] = ",".join(f"{k}={v}" for k, v in pairs.items())
+        changed |= _with_pair(old, AWS + "attributes", CROSS_ZONE, str(bool(cross_zone)).lower())
     if health_check is not None:
         changed[HEALTH_CHECK] = None if health_check else "off"
     return patch | ({"metadata": {"annotations": changed}} if changed else {})

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class _End(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A client's connection: the way it took, and `far`, where each of its requests is decided."""
+    """A client's connection: the way it took, and its end, where each of its requests goes on if it is "forward"."""
 
     user: int
     source: str
@@ -47,8 +48,7 @@ class _Connection:
     opened: float
     used: float
     epoch: int
-    far: At
-    lost: str = ""  # what lost it, if it is not the decision at `far`
+    end: _End
     draw: int = -1
     rules: At | None = None  # the kube-proxy rules whose node has an entry of it
     hops: list[tuple[At, int]] = field(default_factory=list)
@@ -56,7 +56,7 @@ class _Connection:
 
     @property
     def failed(self) -> bool:
-        return bool(self.lost) or self.far.decision.action not in ("forward", "respond")
+        return self.end.action not in ("forward", "respond")
 
 
 class InOrder(Sender):
@@ -73,6 +73,8 @@ class InOrder(Sender):
         self.tries = 1
         self._tables: dict[Place, OrderedDict[_Connection, None]] = defaultdict(OrderedDict)
         self._address_of, self._start_of = self.clients.address_of.tolist(), self.clients.start_of.tolist()
+        starts = [(start.place, start.flow, start.via) for start in self.clients.starts]
+        self._start_at = cache(lambda which, epoch: self.at(starts[which], epoch))
         self._dialled: Counter[int] = Counter()
         self._over: deque[tuple[float, dict, Candidate]] = deque()
 
@@ -130,27 +132,26 @@ class InOrder(Sender):
         """A new connection, and what is decided once for all of it. A UDP client keeps its port."""
         user = number % len(self._address_of)
         address = self._address_of[user]
-        start = self.clients.starts[self._start_of[address]]
-        at = self.at((start.place, start.flow, start.via))
+        at = self._start_at(self._start_of[address], self.epoch)
+        _, flow, _ = at.key
         port = PORTS[0] + self._dialled[address] % PORTS[1]
         self._dialled[address] += 1
-        port = before.port if before and start.flow.protocol == "UDP" else port
+        port = before.port if before and flow.protocol == "UDP" else port
         source, now = self.clients.addresses[address], self.now
-        opened = _Connection(user, source, port, start.flow.source, now, now, self.epoch, at)
+        opened = _Connection(user, source, port, flow.source, now, now, self.epoch, _End(at, "forward"))
         self.draw = -1
-        end = self._follow(opened, at, opened.hops, opened.counted, False)
-        opened.far, opened.lost = end.at, "" if end.action == end.at.decision.action else end.action
+        opened.end = self._follow(opened, at, opened.hops, opened.counted, False)
         opened.draw = self.draw
         return opened
 
     def _deliver(self, connection: _Connection) -> tuple:
         """One request on its connection: (tries, its _End, *hops)."""
         connection.used, self.draw, self.tries = self.now, connection.draw, 1
-        if connection.lost:
-            return 1, _End(connection.far, connection.lost), *connection.hops
+        if connection.end.action != "forward":
+            return 1, connection.end, *connection.hops
         hops, counted = connection.hops.copy(), []
         self._fresh.clear()
-        end = self._follow(connection, connection.far, hops, counted, True)
+        end = self._follow(connection, connection.end.at, hops, counted, True)
         for state, peer in counted:
             self._count_out(state, peer)
         return self.tries, end, *hops
@@ -158,16 +159,18 @@ class InOrder(Sender):
     def _follow(self, connection: _Connection, at: At, hops: list, counted: list, whole: bool) -> _End:
         """Its end, or unless `whole` where each of its requests is decided; a proxy on the way may try again."""
         decision, depth, tried = at.decision, len(hops), []
+        if decision.action != "forward" and not at.admission:
+            return _End(at, decision.action, decision.status)
         if decision.grain == "request" and not whole:
-            return _End(at, decision.action)
+            return _End(at, "forward")
         if at.admission:
             self._limits.update(decision.limits)
             source, assumed = self._source(connection, at), decision.flow.source
             if limit := at.admission.refused(decision.limits, source, assumed, self.now):
                 self.draw = -1
                 return _End(at, "respond", limit.status, limit.name)
-        if decision.action != "forward":
-            return _End(at, decision.action, decision.status)
+            if decision.action != "forward":
+                return _End(at, decision.action, decision.status)
         if depth == MAX_HOPS:
             return _End(at, "drop")  # it goes in circles
         if at.entry and self.held and not whole and not self._enters(connection, at):
@@ -180,8 +183,10 @@ class InOrder(Sender):
                 hops.append((at, index))
                 tried.append(decision.candidates[index])
                 end = self._follow(connection, self.onward(at, index), hops, counted, whole)
+            if not decision.on_failure:
+                return end
             fails = failed(decision, end.action, end.status)
-            if index is not None and decision.on_failure:
+            if index is not None:
                 self._learns(at, tried[-1], fails or (end.status or 0) >= 500)
             if not fails or index is None or len(tried) == tries_of(decision):
                 break
@@ -283,7 +288,7 @@ class InOrder(Sender):
     def _goes_on(self, connection: _Connection) -> bool:
         """Whether an open connection carries one more request; if not it is closed, and why is counted."""
         if connection.failed and not connection.rules:  # tried again after a change
-            return connection.epoch == self.epoch and connection.lost != TABLE_FULL
+            return connection.epoch == self.epoch and connection.end.action != TABLE_FULL
         gone, old = False, self.max_age is not None and self.now - connection.opened > self.max_age
         if connection.rules:
             entry, table = connection.rules.entry, self._tables[connection.rules.decision.place]
@@ -293,9 +298,9 @@ class InOrder(Sender):
             connection.epoch += 1
             gone = not self._stands(connection, self.timeline.instants[connection.epoch])
             if connection.epoch == self.epoch:
-                connection.far = self.at(connection.far.key)
+                connection.end = self._follow(connection, self.at(connection.end.at.key), [], [], False)
         if gone or old:
-            self.reset += gone and connection.far.decision.flow.protocol != "UDP"
+            self.reset += gone and connection.end.at.decision.flow.protocol != "UDP"
             self.aged += not gone
             self._close(connection)
         elif connection.rules:
@@ -307,7 +312,7 @@ class InOrder(Sender):
         beside a client is there as long as that is), as kube-proxy deletes no TCP entry. UDP: whether its entry is left
         alone; those that lead to no serving endpoint are deleted, but not of a Service without endpoints (kube-proxy
         1.36, pkg/proxy/conntrack/cleanup.go); IPVS drops them as well."""
-        (place, flow, _), at = connection.far.key, connection.rules and connection.rules.decision
+        (place, flow, _), at = connection.end.at.key, connection.rules and connection.rules.decision
         if at and at.place.name not in self.timeline.seen_by(at.place, now).node:
             return False
         if flow.protocol == "UDP":
@@ -317,7 +322,7 @@ class InOrder(Sender):
             service = view.door(at.flow.destination, at.flow.port, "UDP")
             serving = {e.address for e in of_port(view, *service[:2]) if e.serving} if service else ()
             return flow.to in serving or (not serving and view.mode != "ipvs")
-        if place.kind == "endpoint" or connection.far.decision.layer == "mesh":
+        if place.kind == "endpoint" or connection.end.at.decision.layer == "mesh":
             return True
         view = self.timeline.seen_by(place, now)
         behind = view.pod_behind(flow.destination, flow.port)

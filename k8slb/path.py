@@ -278,10 +278,9 @@ def _spread(timeline: Timeline, place: Place, flow: Flow, via: str | None, known
     onward = via if decision.layer == "dns" else None
     ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1) for c in decision.candidates]
     shares = exact_shares(decision)
-    trying = decision.on_failure and any(kind != "pod" for way in ways for kind, _ in way)
-    chosen = after_failures(decision, ways, shares) if trying else mixed(zip(shares, ways, strict=True))
-    known[place, flow] = chosen
-    return chosen
+    ended = after_failures(decision, ways, shares) if decision.on_failure else mixed(zip(shares, ways, strict=True))
+    known[place, flow] = ended
+    return ended
 
 
 def exact_shares(decision: Decision) -> list[Fraction]:

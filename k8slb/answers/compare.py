@@ -40,7 +40,7 @@ class Probe(NamedTuple):
 @dataclass(frozen=True)
 class Gist:
     """What one trace comes to. `backend` is NAMESPACE/NAME:PORT, `path` what the pod receives, `rule` the FILE:LINE
-    that decided (it makes no difference between answers), `failed` why nobody answers."""
+    that decided (it makes no difference between answers), `failed` why nobody answers, or what is not modelled."""
 
     status: int | None = None
     backend: str = ""
@@ -58,18 +58,16 @@ class Gist:
 
 @dataclass(frozen=True)
 class Answer:
-    """The exact share of each gist: one, or several where a route weighs backends. `unknown`: what is not modelled."""
+    """The exact share of each gist: one, or several where a route weighs backends."""
 
-    shares: Mapping[Gist, Fraction] = field(default_factory=dict)
-    unknown: str = ""
+    shares: Mapping[Gist, Fraction]
 
     def __str__(self) -> str:
-        parts = (f"{share} {gist}" if len(self.shares) > 1 else str(gist) for gist, share in self.shares.items())
-        return self.unknown or "; ".join(parts)
+        told = (f"{share} {gist}" if len(self.shares) > 1 else str(gist) for gist, share in self.shares.items())
+        return "; ".join(told)
 
     def to_dict(self) -> dict[str, Any]:
-        told = [{"share": str(share), **asdict(gist)} for gist, share in self.shares.items()]
-        return {"not_modelled": self.unknown} if self.unknown else {"answers": told}
+        return {"answers": [{"share": str(share), **asdict(gist)} for gist, share in self.shares.items()]}
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,8 @@ def answer(cluster: Cluster, url: str, headers: Mapping[str, str] | None = None)
                 shares[gist] = shares.get(gist, Fraction(0)) + share
         return Answer(shares)
     except NotModelled as told:
-        return Answer(unknown=": ".join(str(told).split(": ")[:2]))  # what is known besides is told by a trace
+        brief = ": ".join(str(told).split(": ")[:2])  # what is known besides is told by a trace
+        return Answer({Gist(failed=brief): Fraction(1)})
 
 
 def _gist(trace: Trace) -> Gist:

@@ -29,7 +29,7 @@ from ..manifests import DATA, read_objects
 from ..objects import Ingress, IngressClass
 from ..positions import Source
 from ..traffic import Request
-from .compare import NOWHERE, Answer, Comparison, Gist, Probe, compare, mistaken
+from .compare import NOWHERE, Answer, Comparison, Probe, compare, mistaken
 
 GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
 TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ class Translation:
 
 def reason(probe: Probe, answers: tuple[Answer, Answer]) -> str:
     """Why an answer changes, a key of `WHY`: by what differs, else by how the URL is unlike a rule's."""
-    one, other = (vars(next(iter(a.shares), Gist(failed=a.unknown))) for a in answers)
+    one, other = (vars(next(iter(a.shares))) for a in answers)
     differing = {name for name in one if one[name] != other[name]} - {"rule"}
     if "failed" in differing:
         return "failed"

@@ -134,7 +134,8 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
             via = at.via if decision.layer == "dns" else None
             splits = decision.splits and decision.layer != "pods"
             for candidate, part in () if ends else zip(decision.candidates, _exact(decision), strict=True):
-                backend = Spot("backend", candidate.name) if splits else None
+                short = candidate.name.rpartition("/")[2].partition(":")[0]
+                backend = Spot("backend", short, candidate.name) if splits else None
                 onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), _part(share, part)))
             for limit in decision.limits:  # how many it refuses depends on load
                 draw(depth, here, _end(view, ("answered", str(limit.status))), None)

@@ -198,6 +198,16 @@ def test_only_one_of_the_pods_fails(proxy):
         assert set(cluster.shares(PAYMENTS, method="POST").answered.values()) == {Fraction(1, 6)}
 
 
+@pytest.mark.parametrize("name", ["ingress-nginx-round-robin", "spec-random"])
+def test_pods_that_fail_each_in_its_own_way(proxy, name):
+    proxy(on_failure=OnFailure(2, statuses=frozenset({500})), balancer=name)
+    cluster = ONE.scale("payment", 3).with_pods("payment", fail=0.25).apply(ODD % "0.75")
+    shares, run = cluster.shares(PAYMENTS), cluster.send(PAYMENTS, 20_000)
+    assert sum(shares.values()) + shares.answered["500"] == 1 and len(set(shares.reached.values())) > 1
+    assert near(run.counts("status"), {"500": float(shares.answered["500"])}, 20_000)
+    assert near(run.counts(), {pod: float(share) for pod, share in shares.reached.items()}, 20_000)
+
+
 def test_a_refused_request_in_trace_shares_and_log():
     """Two pods that refuse, three tries: the third goes to the first again."""
     nobody = "{kind: Service, metadata: {name: payment-service}, spec: {ports: [{port: 80, targetPort: 9}]}}"

@@ -298,7 +298,11 @@ def test_the_command_prints_objects_that_load_again_and_tells_what_changes(tmp_p
     assert main(["translate", "-f", "shop", "--gateway-class", "eg", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {o["kind"] for o in told["objects"]} == {"Gateway", "HTTPRoute"}
-    assert [c["what"] for c in told["open"] if c["why"]] and not told["changes"] and told["objects"][0]["spec"]["gatewayClassName"] == "eg"
+    assert (
+        [c["what"] for c in told["open"] if c["why"]]
+        and not told["changes"]
+        and told["objects"][0]["spec"]["gatewayClassName"] == "eg"
+    )
     (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
     assert main(["translate", "-f", str(tmp_path / "none.yaml")]) == 2
     assert main(["translate", "-f", "shop", "--gateway-class", "No Name"]) == 2

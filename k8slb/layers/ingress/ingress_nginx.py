@@ -91,9 +91,9 @@ def _configured(every: list[Ingress]) -> Configuration:
         elif server:
             told = "a canary, and no other Ingress has this path"
             server.alone.append(Rejected(loc.path, told, loc.ingress, loc.at))
-    aliases = {alias: host for alias, host in _other_names(named, "server-alias") if alias not in table}
+    aliases = {alias: host for alias, host in _other_names(named, "server-alias") if alias.lower() not in table}
     patterns = [alias for alias in aliases if "*" in alias or alias[0] == "~"]
-    table |= {alias: table[host] for alias, host in aliases.items() if alias not in patterns}
+    table |= {alias.lower(): table[host] for alias, host in aliases.items() if alias not in patterns}
     www = {name: Server([], to=to) for name, to in _other_names(named, "from-to-www-redirect") if name not in table}
     return Configuration(table | www, upstreams, patterns)
 
@@ -103,7 +103,7 @@ def _other_names(named: dict[str, list[Ingress]], why: str) -> Iterator[tuple[st
     for host, ingresses in sorted(named.items(), reverse=True):
         asking = next((i for i in ingresses if annotation(i, why) not in ("", "false")), None)
         if asking and why == "server-alias":  # the oldest Ingress's alone
-            yield from ((alias.lower(), host) for alias in listed(asking, why))
+            yield from ((alias, host) for alias in listed(asking, why))
         elif asking and host and host[0] != "*":
             yield host.removeprefix("www.") if host.startswith("www.") else f"www.{host}", host
 

@@ -128,10 +128,10 @@ def _router(host: str, route: Route, strict: bool) -> Router | None:
     priority, points = notes.get("router.priority", "0"), notes.get("router.entrypoints", "web, websecure")
     if path and matcher == "PathRegexp":
         raise NotModelled(f"the path matcher PathRegexp ({route.ingress})")
-    read = re.fullmatch("[+-]?[0-9]{1,18}", priority) and all(
-        KNOWN.fullmatch(k) for k in notes if k.startswith("router.")
-    )
-    if not read or not (host or path) or (path and (path[0] != "/" or matcher not in MATCHERS.values())):
+    unread = [k for k in notes if k.startswith("router.") and not KNOWN.fullmatch(k)]
+    if unread or not (host or path) or not re.fullmatch("[+-]?[0-9]{1,18}", priority):
+        return None
+    if path and (path[0] != "/" or matcher not in MATCHERS.values()):
         return None
     exact, prefix, bare = "", path, path.removesuffix("/")
     if matcher == "Path":
