@@ -147,7 +147,7 @@ def test_what_stands_between_proxy_and_pods(shop):
         stages = edges(cluster.timeline, path.start(cluster, url, **how)).stages
         return [[spot.name for spot in stage] for stage in stages if {spot.kind for spot in stage} == {kind}]
 
-    assert drawn(shop.apply(CANARY), PAYMENTS, "backend") == [["order-service:80", "payment-service:80"]]
+    assert drawn(shop.apply(CANARY), PAYMENTS, "backend") == [["order-service", "payment-service"]]
     ambient = shop.apply(space("{istio.io/dataplane-mode: ambient}"))
     assert drawn(ambient, ORDERS, "proxy", from_="pod:default/payment-2") == [["ztunnel on node-b"]]
     sidecars = shop.apply(space("{istio-injection: enabled}"))
