@@ -19,7 +19,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check
 
 lessons: $(READY)
-	$(BIN)/python -m k8slb.course.build
+	$(BIN)/python notebooks/build.py
 
 bench: $(READY)
 	$(BIN)/python tests/bench/run.py

@@ -93,12 +93,12 @@ class Memory:
     timeout: float | None = None
     capacity: int | None = None
     unused: float | None = None
-    stays: bool = False
+    stays: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a place admits of each `key` (such as a client's address) before it answers `status` itself.
+    """What a place admits of each `key` (such as a client's address) before it answers `status` itself (0: refuses).
 
     So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name` is the
     setting. Where a place decides twice, one of the two decisions declares it; one that answers itself may as well.
@@ -126,7 +126,8 @@ class OnFailure:
     """What a proxy does when the chosen peer fails: `tries` in all, then the status for a refusal or a time-out.
 
     An answer of one of `statuses` is a failure too, for the `methods` named (empty: all); the last one goes to the
-    client. None is tried again while others are left.
+    client. None is tried again while others are left. `late`: how many tries may time out, where the whole request has
+    its time too (the tries' time-outs use it up; None: all of them).
     """
 
     tries: int = 1
@@ -135,6 +136,7 @@ class OnFailure:
     statuses: frozenset[int] = frozenset()
     methods: frozenset[str] = frozenset()
     budget: Budget | None = None
+    late: int | None = None
 
     def answer(self, action: str) -> int:
         """The status for a peer that refused ("reject") or stayed silent."""
@@ -177,6 +179,7 @@ class Decision:
     ejects: Ejects | None = None
     key_text: str = ""  # what a hash works on in place of the request's path
     status: int | None = None
+    takes: float = 0.0  # seconds, of a pod: until it answers, or until nobody waits for it any more
     rule: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)

@@ -19,6 +19,7 @@ MOST_PODS = 500  # that fail now and then, each in its own way, for the exact sh
 # or ("lost", "reject" | "drop" | "unresolved")
 Outcome = tuple[str, str]
 Spread = dict[Outcome, Fraction]
+LATE: Outcome = ("lost", "drop")
 
 
 def untried(policy: Balancer, peers: Sequence[Candidate], tried: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -26,9 +27,12 @@ def untried(policy: Balancer, peers: Sequence[Candidate], tried: Sequence[Candid
     return peers if policy.cycle or not tried else [p for p in peers if p not in tried] or peers
 
 
-def tries_of(decision: Decision) -> int:
-    """How often it is tried in all; a Service's one ClusterIP only once."""
-    return min(decision.on_failure.tries, MOST_TRIES) if decision.on_failure and decision.balancer else 1
+def tries_of(decision: Decision, late: int = 0) -> int:
+    """How often it is tried in all, or 0 once as many tries timed out as may; a Service's one ClusterIP only once."""
+    failure = decision.on_failure
+    if failure and failure.late and late >= failure.late:
+        return 0
+    return min(failure.tries, MOST_TRIES) if failure and decision.balancer else 1
 
 
 def failed(dialled: Decision, action: str, status: int | None) -> bool:
@@ -48,9 +52,9 @@ def picks_none(decision: Decision) -> Decision:
 def gave_up(proxy: Decision, failed: Decision, tries: int) -> Decision:
     """The status a proxy answers with when what it dialled refused or stayed silent."""
     status, who = proxy.on_failure.answer(failed.action), "controller" if proxy.layer == "ingress" else "proxy"
-    word = "was refused" if failed.action == "reject" else "timed out"
+    what, word = "request" if failed.takes else "connection", "timed out" if failed.action == "drop" else "was refused"
     often = f"{tries} pods" if tries <= len(proxy.candidates) else f"{tries} times"
-    why = f"the connection to the pod {word}" + (f" (tried {often})" if tries > 1 else "") if tries else failed.why
+    why = f"the {what} to the pod {word}" + (f" (tried {often})" if tries > 1 else "") if tries else failed.why
     without = {"candidates": (), "rejected": (), "balancer": None, "on_failure": None}
     return replace(proxy, action="respond", status=status, why=f"{why}, so the {who} answers {status}", **without)
 
@@ -76,19 +80,39 @@ def after_failures(decision: Decision, ways: list[Spread], shares: list[Fraction
 
     `ways` are the spreads of the peers, `shares` those of a first pick. NotModelled where it depends on load.
     """
+
+    def tried(picks: Mapping[int, Fraction], tries: int, late: int, sofar: tuple[int, ...] = ()) -> Spread:
+        """What a pick with these shares comes to where up to `tries` are made and `late` of them may time out: the
+        last answer goes to the client, and a status if there was none."""
+        result: Counter[Outcome] = Counter()
+        for i, share in picks.items():
+            again: Counter[int] = Counter()  # by how many may still time out
+            for outcome, probability in ways[i].items():
+                left = late - (outcome == LATE)
+                if tries > 1 and left and fails(decision, outcome):
+                    again[left] += share * probability
+                    continue
+                if outcome[0] == "lost":
+                    outcome = "answered", str(decision.on_failure.answer(outcome[1]))
+                result[outcome] += share * probability
+            for left, chance in again.items():
+                then = tried(_after(decision, (*sofar, i)), tries - 1, left, (*sofar, i))
+                result.update({outcome: chance * probability for outcome, probability in then.items()})
+        return dict(result)
+
     if decision.ejects and _ejecting(decision, ways):
         raise NotModelled("exact shares where failing pods are ejected for a while; use send")
     failing = [sum((p for o, p in way.items() if fails(decision, o)), Fraction(0)) for way in ways]
-    tries, first = tries_of(decision), dict(enumerate(shares))
+    tries, late, first = tries_of(decision), decision.on_failure.late or MOST_TRIES, dict(enumerate(shares))
     if tries > 1 and any(failing):
         policy = balancer(decision.balancer)
         if decision.on_failure.budget or not (policy.cycle or policy.memoryless):
             raise NotModelled(f"exact shares of retries under {policy.name}; use send")
         if policy.cycle:
-            first = _firsts(failing, tries, policy.cycle)
+            first = _firsts(failing, [way.get(LATE, Fraction(0)) for way in ways], tries, late, policy.cycle)
         elif sum(map(bool, failing)) ** tries > 50_000:
             raise NotModelled(f"exact shares of {tries} tries among so many failing pods; use send")
-    return _tried(decision, ways, first, tries)
+    return tried(first, tries, late)
 
 
 def _ejecting(decision: Decision, ways: list[Spread]) -> bool:
@@ -96,28 +120,6 @@ def _ejecting(decision: Decision, ways: list[Spread]) -> bool:
     rule = decision.ejects
     bad = any(kind == "lost" or what.split()[-1] >= "500" for way in ways for kind, what in way if kind != "pod")
     return bad and (rule.at_least_one or 100 <= rule.percent * len(ways))
-
-
-def _tried(
-    decision: Decision, ways: list[Spread], picks: Mapping[int, Fraction], tries: int, tried: tuple[int, ...] = ()
-) -> Spread:
-    """What a pick with these shares comes to where up to `tries` are made: the last answer goes to the client, and a
-    status if there was none."""
-    result: Counter[Outcome] = Counter()
-    for i, share in picks.items():
-        again = Fraction(0)
-        for outcome, probability in ways[i].items():
-            if tries > 1 and fails(decision, outcome):
-                again += share * probability
-                continue
-            if outcome[0] == "lost":
-                outcome = "answered", str(decision.on_failure.answer(outcome[1]))
-            result[outcome] += share * probability
-        if again:
-            sofar = (*tried, i)
-            then = _tried(decision, ways, _after(decision, sofar), tries - 1, sofar)
-            result.update({outcome: again * probability for outcome, probability in then.items()})
-    return dict(result)
 
 
 def _after(decision: Decision, tried: tuple[int, ...]) -> dict[int, Fraction]:
@@ -129,18 +131,23 @@ def _after(decision: Decision, tried: tuple[int, ...]) -> dict[int, Fraction]:
     return dict(zip(left, policy.exact([peers[i] for i in left], None), strict=True))
 
 
-def _firsts(failing: list[Fraction], tries: int, step: int) -> dict[int, Fraction]:
-    """How often round robin comes to each first pick in the long run, as a failed try uses up a turn as well."""
+def _firsts(failing: list[Fraction], slow: list[Fraction], tries: int, late: int, step: int) -> dict[int, Fraction]:
+    """How often round robin comes to each first pick in the long run, as a failed try uses up a turn as well (`slow`:
+    as one that timed out)."""
     count = len(failing)
-    if len(set(failing)) == 1:
+    if len({*zip(failing, slow, strict=True)}) == 1:
         return dict.fromkeys(range(count), Fraction(1, count))
     onward = [Counter[int]() for _ in failing]  # from each first pick to the next request's
     for at in range(count):
-        left = Fraction(1)
+        left = Counter({late: Fraction(1)})  # of those still trying, by how many tries may still time out
         for k in range(tries):
-            again = failing[(at + step * k) % count] if k < tries - 1 else 0
-            onward[at][(at + step * (k + 1)) % count] += left * (1 - again)
-            left *= again
+            i, again = (at + step * k) % count, Counter[int]()
+            for may, share in left.items() if k < tries - 1 else ():
+                again[may] += share * (failing[i] - slow[i])
+                again[may - 1] += share * slow[i]
+            del again[0]
+            onward[at][(i + step) % count] += left.total() - again.total()
+            left = +again
     at = 0
     for _ in range(2 * count):  # from then on it repeats
         at = next(iter(+onward[at]))

@@ -4,13 +4,20 @@ An open connection keeps the way it took (conntrack on the node whose rules it m
 proxy it ended at) while its pod exists and its entry lasts. ClientIP affinity keeps an address with a pod, per state of
 the decision: a Service port on one node, in IPVS mode a virtual server. A balancer that counts is told of each
 connection that opens and closes.
+
+A request is under way for as long as its pod takes (`k8slb/service-time`), however many others the pod has: there are
+no queues. So long it counts for limits and balancers, and its answer teaches them nothing. Without times of arrival all
+requests come at once, and none that takes any time ends before the last has come. All tries of a request are picked as
+it comes, by what is known then.
 """
 
 from bisect import bisect_right
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +59,7 @@ class _Connection:
     draw: int = -1
     rules: At | None = None  # the kube-proxy rules whose node has an entry of it
     hops: list[tuple[At, int]] = field(default_factory=list)
-    counted: list[tuple[dict, Candidate]] = field(default_factory=list)
+    counted: list[Callable] = field(default_factory=list)  # what to do when it closes
 
     @property
     def failed(self) -> bool:
@@ -76,7 +83,10 @@ class InOrder(Sender):
         starts = [(start.place, start.flow, start.via) for start in self.clients.starts]
         self._start_at = cache(lambda which, epoch: self.at(starts[which], epoch))
         self._dialled: Counter[int] = Counter()
-        self._over: deque[tuple[float, dict, Candidate]] = deque()
+        self.spent = 0.0  # seconds that the request has taken so far
+        self._ending: list[tuple[float, int, Callable]] = []  # what happens then, the earliest first
+        self._numbers = count()
+        self._lingering: deque[tuple[float, dict, Candidate]] = deque()
 
     def run(self) -> None:
         connections: dict[int, _Connection] = {}
@@ -84,20 +94,23 @@ class InOrder(Sender):
         times, draw_of = self.time if self.time is None else self.time.tolist(), np.full(self.requests, -1)
         for request in range(self.requests):
             if times:
+                while self._ending and self._ending[0][0] <= times[request]:
+                    self.now, _, happens = heappop(self._ending)
+                    happens()
                 self.now = times[request]
                 self.epoch = bisect_right(self.timeline.instants, self.now) - 1
-                while self._over and self._over[0][0] <= self.now:
-                    forgotten(*self._over.popleft()[1:])
+                while self._lingering and self._lingering[0][0] <= self.now:
+                    forgotten(*self._lingering.popleft()[1:])
             number = request % self.held if self.held else request
             connection = connections.get(number)
-            if connection is None or not self._goes_on(connection):
+            if new := connection is None or not self._goes_on(connection):
                 connection = self._open(number, connection)
                 if self.held:
                     connections[number] = connection
-                if not self.held or connection.failed:
-                    self._close(connection)
             ways[self._deliver(connection)].append(request)
             draw_of[request] = self.draw
+            if new and (not self.held or connection.failed):
+                self._close(connection, self.spent)
         retried = any(tries > 1 for tries, *_ in ways)
         for (tries, end, *hops), requests in ways.items():
             who = np.array(requests)
@@ -120,9 +133,11 @@ class InOrder(Sender):
             yield f"{users:,} users who keep their cookies" if users > 1 else "one user, who keeps the cookie"
         if retries:
             yield f"{retries:,} retr{'ies' if retries > 1 else 'y'}"
-        if self.time is None and any(limit.kind == "rate" for limit in self._limits):
+        timed = any(at.decision.takes for at in self._known.values())
+        if self.time is None and any(limit.kind == "rate" or timed for limit in self._limits):
             yield "without a rate they come all at once, which is what the limits see"
-        for name in sorted({limit.name for limit in self._limits if limit.kind == "connections"}):
+        open_ = {limit.name for limit in self._limits if limit.kind == "connections" and not timed}
+        for name in sorted(open_.difference(self.ledger.columns["refused_by"][0])):
             yield f"{name} refused nobody, as pods take no time to answer here"
         if ejections := sum(kept.ejections for kept in self._kept.values() if isinstance(kept, Outliers)):
             ever = "" if self.time is not None else " for good, as no time passes without a rate"
@@ -148,17 +163,18 @@ class InOrder(Sender):
         """One request on its connection: (tries, its _End, *hops)."""
         connection.used, self.draw, self.tries = self.now, connection.draw, 1
         if connection.end.action != "forward":
+            self.spent = connection.end.at.decision.takes
             return 1, connection.end, *connection.hops
-        hops, counted = connection.hops.copy(), []
+        hops, counted, self.spent = connection.hops.copy(), [], 0.0
         self._fresh.clear()
         end = self._follow(connection, connection.end.at, hops, counted, True)
-        for state, peer in counted:
-            self._count_out(state, peer)
+        self._after(self.spent, *counted)
         return self.tries, end, *hops
 
     def _follow(self, connection: _Connection, at: At, hops: list, counted: list, whole: bool) -> _End:
         """Its end, or unless `whole` where each of its requests is decided; a proxy on the way may try again."""
-        decision, depth, tried = at.decision, len(hops), []
+        decision, depth, tried, late = at.decision, len(hops), [], 0
+        self.spent += decision.takes
         if decision.action != "forward" and not at.admission:
             return _End(at, decision.action, decision.status)
         if decision.grain == "request" and not whole:
@@ -166,9 +182,12 @@ class InOrder(Sender):
         if at.admission:
             self._limits.update(decision.limits)
             source, assumed = self._source(connection, at), decision.flow.source
-            if limit := at.admission.refused(decision.limits, source, assumed, self.now):
+            limit, under_way = at.admission.asked(decision.limits, source, assumed, self.now)
+            if limit:
                 self.draw = -1
-                return _End(at, "respond", limit.status, limit.name)
+                return _End(at, "respond" if decision.grain == "request" else "reject", limit.status, limit.name)
+            if under_way:
+                counted.append(partial(at.admission.under_way.subtract, under_way))
             if decision.action != "forward":
                 return _End(at, decision.action, decision.status)
         if depth == MAX_HOPS:
@@ -177,7 +196,9 @@ class InOrder(Sender):
             return _End(at, TABLE_FULL)
         if at.budget:
             at.budget.asked(self.now)
+        held = len(counted)
         while True:
+            begun = self.spent
             index, end = self._pick(connection, at, counted, tried), _End(at, "reject")
             if index is not None:
                 hops.append((at, index))
@@ -186,22 +207,25 @@ class InOrder(Sender):
             if not decision.on_failure:
                 return end
             fails = failed(decision, end.action, end.status)
-            if index is not None:
-                self._learns(at, tried[-1], fails or (end.status or 0) >= 500)
-            if not fails or index is None or len(tried) == tries_of(decision):
+            late += end.action == "drop"
+            if index is not None and (at.outliers or (at.policy and at.policy.answered)):
+                bad, took = fails or (end.status or 0) >= 500, self.spent - begun
+                self._after(self.spent, partial(self._learns, at, tried[-1], bad, took))
+            if not fails or index is None or len(tried) >= tries_of(decision, late):
                 break
             if at.budget and not at.budget.allowed(self.now):
                 break
-            del hops[depth:]
+            self._after(self.spent, *counted[held:])
+            del hops[depth:], counted[held:]
             self.tries += 1
         if fails and end.action != "respond":
             return end._replace(action="respond", status=decision.on_failure.answer(end.action))
         return end
 
-    def _learns(self, at: At, peer: Candidate, bad: bool) -> None:
-        """What the proxy notes of an answer, or of none. It took no time, as long as pods have no service times."""
+    def _learns(self, at: At, peer: Candidate, bad: bool, seconds: float) -> None:
+        """What the proxy notes of an answer that took so long, or of none."""
         if at.policy and at.policy.answered and not bad:
-            at.policy.answered(at.memory, peer, 0.0, self.now)
+            at.policy.answered(at.memory, peer, seconds, self.now)
         if at.outliers:
             at.outliers.saw(peer, bad, at.decision.candidates, self.now)
 
@@ -238,7 +262,7 @@ class InOrder(Sender):
             affinity.keep(who, peer.address, self.now, self.draw)
         if policy.counts:
             opened(at.memory, peer)
-            counted.append((at.memory, peer))
+            counted.append(partial(self._closed, at.memory, peer))
         return index
 
     def _picked(self, connection: _Connection, at: At, tried: Sequence[Candidate], anew: bool) -> int | None:
@@ -328,14 +352,21 @@ class InOrder(Sender):
         behind = view.pod_behind(flow.destination, flow.port)
         return flow.destination in view.balancer_at or bool(behind and place == pod_place(behind))
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: _Connection, after: float = 0.0) -> None:
         if connection.rules:
             self._tables[connection.rules.decision.place].pop(connection, None)
             connection.rules = None
-        for state, peer in connection.counted:
-            self._count_out(state, peer)
+        self._after(after, *connection.counted)
 
-    def _count_out(self, state: dict, peer: Candidate) -> None:
+    def _closed(self, state: dict, peer: Candidate) -> None:
         closed(state, peer)
         if self.time is not None:
-            self._over.append((self.now + LINGERS, state, peer))
+            self._lingering.append((self.now + LINGERS, state, peer))
+
+    def _after(self, seconds: float, *happens: Callable) -> None:
+        """Have them happen so many seconds from now: without times nothing does that is not at once."""
+        for one in happens:
+            if not seconds:
+                one()
+            elif self.time is not None:
+                heappush(self._ending, (self.now + seconds, next(self._numbers), one))

@@ -199,14 +199,15 @@ def walk(timeline: Timeline, begin: Start, seed: int = 0, now: float = 0.0) -> l
         """What comes of the flow, as who sent it here sees it."""
         decision = decide(timeline, place, flow, via, now)
         decision = in_circles(decision) if depth >= MAX_HOPS else decision
-        told, tried, onward = decision, [], via if decision.layer == "dns" else None
+        told, tried, late, onward = decision, [], 0, via if decision.layer == "dns" else None
         while (chosen := _pick(decision, tried, rng, states, now)) is not None:
             hops.append(Hop(told, chosen))
             tried.append(chosen)
             end = follow(chosen.place, chosen.flow, onward, depth + 1)
             if not failed(decision, end.action, end.status):
                 return end
-            if len(tried) == tries_of(decision):
+            late += end.action == "drop"
+            if len(tried) >= tries_of(decision, late):
                 break
             told = replace(decision, why=f"{end.why}; tries the next")
         else:

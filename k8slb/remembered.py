@@ -42,24 +42,31 @@ class Affinity:
 
 class Admission:
     """Limits on requests, each a leaky bucket: a request pours in 1, `rate` a second run out, and what does not fit
-    above the first one and `burst` is refused (nginx 1.31, ngx_http_limit_req_module.c, with nodelay)."""
+    above the first one and `burst` is refused (nginx 1.31, ngx_http_limit_req_module.c, with nodelay). Or limits on how
+    many are under way: whoever asked says when one is over (`under_way.subtract`)."""
 
     def __init__(self) -> None:
         self.excess: dict[tuple[str, str], tuple[float, float]] = {}
+        self.under_way: Counter[tuple[str, str]] = Counter()
 
-    def refused(self, limits: Sequence[Limit], source: str, assumed: str, now: float) -> Limit | None:
-        """The limit that refuses a request of `source`, which limits know as `assumed`; one that is refused counts for
-        none. What counts connections in flight refuses nobody while an answer takes no time."""
-        after = {}
+    def asked(self, limits: Sequence[Limit], source: str, assumed: str, now: float) -> tuple[Limit | None, list]:
+        """(the limit that refuses a request of `source`, which limits know as `assumed`; else what is under way with
+        it); one that is refused counts for none."""
+        after, under_way = {}, []
         for limit in limits:
-            if limit.kind == "rate":
-                key = limit.name, source if limit.key == assumed else limit.key
+            key = limit.name, source if limit.key == assumed else limit.key
+            if limit.kind == "connections":
+                if self.under_way[key] >= limit.burst:
+                    return limit, []
+                under_way.append(key)
+            else:
                 excess, last = self.excess.get(key, (-1.0, now))
                 after[key] = max(0.0, excess - limit.rate * (now - last) + 1), now
                 if after[key][0] > limit.burst:
-                    return limit
+                    return limit, []
         self.excess |= after
-        return None
+        self.under_way.update(under_way)
+        return None, under_way
 
 
 class Outliers:

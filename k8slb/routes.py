@@ -20,6 +20,7 @@ from .decision import Decision, Rejected
 from .errors import NotModelled
 from .objects import HTTPRoute
 from .objects import gateways as api
+from .objects.meshes import seconds
 from .patterns import whole
 from .traffic import Flow, Request
 from .upstream import among
@@ -44,6 +45,11 @@ class Entry:
     @property
     def at(self) -> tuple[str | int, ...]:
         return ("spec", "rules", self.i, "matches", self.j)
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """The seconds for a try and for all of them (0: as long as it takes)."""
+        return seconds(self.rule.timeouts.backendRequest), seconds(self.rule.timeouts.request)
 
     @property
     def named(self) -> str:
@@ -217,7 +223,7 @@ def decide(
     times = {k: v for k, v in vars(rule.timeouts).items() if v}
     if times:
         facts["timeouts"] = times
-        told.append("time-outs (not run): " + ", ".join(f"{k} {v}" for k, v in times.items()))
+        told.append("time-outs: " + ", ".join(f"{k} {v}" for k, v in times.items()))
     common |= {"why": "; ".join([f"{why} is {name}", *told]), "brief": f"HTTPRoute {entry.named} is {name}"}
     service = view.services[where, ref.name]
     return dialled(service, service.port_of(ref.port), request, **common)

@@ -41,7 +41,8 @@ class Flow:
 
     `destination` is a name until DNS has answered. The source port is any of the client's; nothing here depends on it.
     `backend`: which of several backends that share a route a proxy has picked, before it picks a pod of it. `identity`:
-    whom the caller's certificate names, where a mesh encrypts (mTLS).
+    whom the caller's certificate names, where a mesh encrypts (mTLS). `patience`: how many seconds the nearest proxy
+    before the pod waits for this try (None: as long as it takes).
     """
 
     protocol: str
@@ -51,6 +52,7 @@ class Flow:
     request: Request | None = None
     backend: int | None = None
     identity: str = ""
+    patience: float | None = None
 
     @property
     def to(self) -> str:

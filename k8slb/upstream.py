@@ -6,6 +6,7 @@ this step unless a setting asks for the ClusterIP. How they pick differs: each h
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from .cluster import Cluster
@@ -22,7 +23,7 @@ class Policy:
     """How a proxy picks among a Service's pods, and what it keeps of it: fields of the Decision it makes.
 
     `how`: the clause that tells it. `cluster_ip`: it dials the Service's ClusterIP instead. `generation`: a balancer's
-    state is lost with another one (a reload of the proxy's configuration).
+    state is lost with another one (a reload of the proxy's configuration). `patience`: the seconds it waits for a try.
     """
 
     balancer: str
@@ -33,6 +34,7 @@ class Policy:
     ejects: Ejects | None = None
     cluster_ip: bool = False
     generation: int = 0
+    patience: float | None = None
 
 
 def dial(
@@ -53,7 +55,7 @@ def dial(
     `common` are the Decision's other fields: layer, place, flow, facts, warnings, limits. `why` and `brief` say
     how the Service was found. Without a ready endpoint the proxy answers `unavailable`.
     """
-    common = {"grain": "request", **common}
+    common, onward = {"grain": "request", **common}, replace(onward, patience=policy.patience)
     if policy.cluster_ip:
         to = replace(onward, destination=service.spec.clusterIP, port=port.port)
         why += f"; {policy.how}: to the ClusterIP, so kube-proxy's rules pick"
@@ -77,6 +79,16 @@ def dial(
         **{name: getattr(policy, name) for name in DECIDED},
         **common,
     )
+
+
+def in_time(made: Decision, each: float, total: float) -> Decision:
+    """`made` by a proxy that waits `each` seconds for a try and `total` for all of them (0: as long as it takes)."""
+    patience = min(filter(None, (each, total)), default=None)
+    if patience is None or not made.on_failure:
+        return made
+    ways = tuple(replace(c, flow=replace(c.flow, patience=patience)) for c in made.candidates)
+    late = min(filter(None, (made.on_failure.late, ceil(total / patience))), default=None)
+    return replace(made, candidates=ways, on_failure=replace(made.on_failure, late=late))
 
 
 def among(backends: Sequence[tuple[str, int]], balancer: str, **common: Any) -> Decision:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from k8slb.course.build import filled
+from build import filled
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

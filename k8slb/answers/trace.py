@@ -273,8 +273,9 @@ def _details(hop: Hop) -> list[str]:
 
 
 def _limit(limit: Limit) -> str:
+    told = f"answered {limit.status}" if limit.status else "refused"
     if limit.kind == "connections":
-        return f"{limit.name}: {limit.burst:,} at a time of {limit.key}, the others are answered {limit.status}"
+        return f"{limit.name}: {limit.burst:,} at a time of {limit.key}, the others are {told}"
     often = f"{limit.rate:g} a second" if limit.rate >= 1 else f"{60 * limit.rate:g} a minute"
     often += f" of {limit.key}, and {limit.burst:,} more at once"
-    return f"{limit.name}: {often}; the others are answered {limit.status}"
+    return f"{limit.name}: {often}; the others are {told}"

@@ -10,7 +10,7 @@ To add one to lesson 03:
    the solution's cell, `observe(answer)` gives {what: value} (`parts` does it for several values; for one write
    `lambda answer: {"the share": answer}`), and `expected()` gives the same as the model has it.
 3. `wrong` names two misconceptions or more, '"What is believed": why it is not so.', each with an answer it leads to.
-4. `python -m k8slb.course.build 03` executes the lesson and makes its solutions. The tests find it by themselves.
+4. `python notebooks/build.py 03` executes the lesson and makes its solutions. The tests find it by themselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -16,7 +16,7 @@ from ..errors import NotModelled
 from ..objects import Gateway, HTTPRoute, Listener, Service, ServicePort
 from ..objects.gateways import GROUP
 from ..traffic import Flow, Request
-from ..upstream import Policy, dial
+from ..upstream import Policy, dial, in_time
 
 NOT_ATTACHED = (
     "no listener has that sectionName and port (NoMatchingParent)",
@@ -64,7 +64,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
 
     def dialled(service: Service, to: ServicePort, request: Request, **told: Any) -> Decision:
         onward = Flow("TCP", flow.destination, "", 0, request)  # a connection of the Gateway's own, from its address
-        return dial(view, service, to, onward, POLICY, **told)
+        return in_time(dial(view, service, to, onward, POLICY, **told), *entry.times)
 
     return routes.decide(view, entry, dialled, port=port, by=by, warnings=tuple(warnings), **common)
 

@@ -10,7 +10,7 @@ from .decode import decoder
 from .fields import SUBDOMAIN, Strings
 from .gateways import Gateway, GatewayClass, HTTPRoute, Listener, ParentReference, ReferenceGrant
 from .ingresses import HTTPIngressPath, Ingress, IngressBackend, IngressClass
-from .meshes import DestinationRule, PeerAuthentication, VirtualService
+from .meshes import DestinationRule, PeerAuthentication, ServiceProfile, VirtualService
 from .services import (
     EndpointConditions,
     EndpointHints,

@@ -31,7 +31,7 @@ def _under(key: str | int, decode: Decode, raw: Any) -> Any:
 
 def _plain(kind: type) -> Decode:
     def decode(raw: Any) -> Any:
-        if type(raw) is not kind:
+        if type(raw) is not kind and (kind, type(raw)) != (float, int):
             raise _wrong(raw, KIND[kind])
         return raw
 

@@ -1,5 +1,5 @@
-"""Istio's own objects (1.31, istio/api networking and security), as far as the model reads them; `unread` names the
-fields it does not."""
+"""The meshes' own objects, as far as the model reads them: Istio's (1.31, istio/api networking and security), Linkerd's
+ServiceProfile. `unread` names the fields it does not."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import shown
 from .base import Object, Value
-from .checks import Invalid, Path, exactly_one
+from .checks import Invalid, Path, exactly_one, within
 from .fields import Count, Name, Percent, Port, Strings
 from .workloads import LabelSelector
 
@@ -17,8 +17,8 @@ DURATION = r"(\d+(\.\d+)?(ms|h|m|s))+"
 
 
 def seconds(duration: str) -> float:
-    """A duration such as 1m30s, in seconds. Raises Invalid."""
-    if not re.fullmatch(DURATION, duration):
+    """A duration such as 1m30s, in seconds; 0 for "". Raises Invalid."""
+    if duration and not re.fullmatch(DURATION, duration):
         raise Invalid(f"{shown(duration)} is no duration", "such as 10s or 1m30s")
     units = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
     return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", duration))
@@ -69,8 +69,22 @@ class OutlierDetection(Value):
     minHealthPercent: Percent = 0
 
 
+class PoolSettings(Value):
+    """Those of tcp or http; 0 stands for Istio's default, 2^32-1."""
+
+    maxConnections: Count = 0
+    http1MaxPendingRequests: Count = 0
+    http2MaxRequests: Count = 0
+
+
+class ConnectionPoolSettings(Value):
+    tcp: PoolSettings = PoolSettings()
+    http: PoolSettings = PoolSettings()
+
+
 class TrafficPolicy(Value):
     loadBalancer: LoadBalancerSettings | None = None
+    connectionPool: ConnectionPoolSettings | None = None
     outlierDetection: OutlierDetection | None = None
 
 
@@ -117,6 +131,7 @@ class RouteDestination(Value):
 class HTTPRetry(Value):
     attempts: Count = 0
     retryOn: str = ""
+    perTryTimeout: Duration = ""
 
 
 class VirtualRoute(Value):
@@ -124,6 +139,7 @@ class VirtualRoute(Value):
     match: tuple[HTTPMatchRequest, ...] = ()
     route: tuple[RouteDestination, ...] = ()
     retries: HTTPRetry | None = None
+    timeout: Duration = ""
 
     def check(self) -> None:
         if len(self.route) > 1 and not any(part.weight for part in self.route):
@@ -152,6 +168,33 @@ class PeerAuthenticationSpec(Value):
 
 class PeerAuthentication(Object, group="security.istio.io", versions="v1 v1beta1"):
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()
+
+
+class RequestMatch(Value):
+    method: str = ""
+    pathRegex: str = ""
+
+
+class ProfileRoute(Value):
+    condition: RequestMatch = RequestMatch()
+    name: str = ""
+    isRetryable: bool = False
+    timeout: Duration = ""
+
+
+class RetryBudget(Value):
+    retryRatio: Annotated[float, within(0, 1000)]
+    minRetriesPerSecond: Count
+    ttl: Duration
+
+
+class ServiceProfileSpec(Value):
+    routes: tuple[ProfileRoute, ...] = ()
+    retryBudget: RetryBudget = RetryBudget(0.2, 10, "10s")
+
+
+class ServiceProfile(Object, group="linkerd.io", versions="v1alpha2"):
+    spec: ServiceProfileSpec = ServiceProfileSpec()
 
 
 def unread(raw: Any, hint: Any, path: Path = ()) -> Iterator[Path]:

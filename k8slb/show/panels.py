@@ -115,6 +115,7 @@ class Panel(widgets.VBox):
         sentence = said.sentence(outcome, route, trace)
         line = said.line(calls, asked)
         chart = f"{bars(rows, outcome.spread, sentence)}<p role='status'>{escape(sentence)}</p>"
+        chart += "".join(f"<p>&#9888; {escape(printable(w))}</p>" for w in (trace.warnings if trace else ()))
         code = said.code(self.cluster, cluster, line)
         self.outcome, self.route, self.journeys = outcome, route, Journeys(route, outcome)
         self.sentence, self.rows, self.line, self._pieces = sentence, rows, line, (chart, code)

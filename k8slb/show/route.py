@@ -100,8 +100,12 @@ def route_of(found: Iterable[Iterable[Edge]], controllers: Iterable[str]) -> Rou
     for stage in found:
         total = summed({}, ((edge[:2], edge.share) for edge in stage))
         drawn.append(tuple(Edge(*pair, total[pair]) for pair in sorted(total, key=lambda pair: [*map(_rank, pair)])))
-    spots = (tuple(sorted({e.target for e in stage}, key=_rank)) for stage in drawn)
-    return Route(((drawn[0][0].source,), *spots), tuple(drawn), frozenset(controllers))
+    stages = [sorted({e.target for e in stage}, key=_rank) for stage in drawn]
+    for stage, onward in zip(stages, drawn[1:], strict=False):
+        if any(spot.kind == "backend" for spot in stage):  # each stands where its pods do, so that no edges cross
+            first = {e.source: _rank(e.target) for e in reversed(onward)}
+            stage.sort(key=lambda spot: first.get(spot, _rank(spot)))
+    return Route(((drawn[0][0].source,), *map(tuple, stages)), tuple(drawn), frozenset(controllers))
 
 
 def edges(timeline: Timeline, begin: path.Start) -> Route:
@@ -138,7 +142,8 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
                 backend = Spot("backend", short, candidate.name) if splits else None
                 onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), _part(share, part)))
             for limit in decision.limits:  # how many it refuses depends on load
-                draw(depth, here, _end(view, ("answered", str(limit.status))), None)
+                end = ("answered", str(limit.status)) if limit.status else ("lost", "reject")
+                draw(depth, here, _end(view, end), None)
         front = summed({}, onward)
     return route_of(found, controllers)
 

@@ -13,11 +13,11 @@ LINE, BAR, DOT, MISSED = "#838793", "#3f90da", "#ffa90e", "#e76300"  # petroff10
 WIDTH = 900
 
 
-def frame(height: float, told: str, parts: Iterable[str]) -> str:
+def frame(height: float, told: str, parts: Iterable[str], width: float = WIDTH) -> str:
     """The whole drawing; `told` is the sentence for who cannot see it. What most texts share stands here, once."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(told)}" '
-        f'viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" style="max-width:100%;display:block" '
+        f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" style="max-width:100%;display:block" '
         f'font-family="sans-serif" font-size="13" fill="{INK}">{"".join(parts)}</svg>'
     )
 

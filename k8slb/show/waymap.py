@@ -11,6 +11,7 @@ from .svg import DOT, INK, LINE, MISSED, PAPER, WIDTH, frame, share_text, tag, t
 MOST = {"pod": 12, "end": 12}
 MOST_OTHERS = 6
 ROW, BOX, RIGHT = 44, 36, 116  # RIGHT: room for shares and counts beside the last column
+WIDEST = 1150  # where there are many stages
 GAP = 38  # between columns, at least: room for a tag
 
 
@@ -29,7 +30,7 @@ def folded(route: Route) -> tuple[Route, list[dict[Spot, Spot]]]:
 def drawing(route: Route, told: str = "", counts: Mapping[Spot, int] | None = None, way: tuple[Spot, ...] = ()) -> str:
     """The route as SVG. `counts`: requests so far at the ends; `way`: the spots of the request that the dot is."""
     small, maps = folded(route)
-    width, left = _columns(small)
+    width, left, whole = _columns(small)
     high = max(len(stage) for stage in small.stages) * ROW + 8
     top = [{spot: _top(i, len(stage), high) for i, spot in enumerate(stage)} for stage in small.stages]
     lines, parts, labels = [], [], []
@@ -61,19 +62,20 @@ def drawing(route: Route, told: str = "", counts: Mapping[Spot, int] | None = No
         parts.append(f"{ball} style=\"offset-path:path('{d}')\"/>")
     shares = ", ".join(f"{spot.name} {share_text(share)}" for spot, share in small.ends().items())
     told = f"{told}; the shares: {shares}".lstrip("; ")
-    return frame(high, told, [f'<g stroke="{LINE}">', *lines, "</g>", *labels, *parts])
+    return frame(high, told, [f'<g stroke="{LINE}">', *lines, "</g>", *labels, *parts], whole)
 
 
-def _columns(route: Route) -> tuple[list[float], list[float]]:
-    """The width and left side of each column: as wide as its texts need, the gaps between them alike."""
+def _columns(route: Route) -> tuple[list[float], list[float], float]:
+    """The width and left side of each column, and the whole: as wide as its texts need, the gaps between them alike."""
     width = [max(_needs(*item) for item in route.arriving(i).items()) + 16 for i in range(len(route.stages))]
     gaps = len(width) - 1
-    room = WIDTH - RIGHT - 4 - GAP * gaps
+    whole = max(WIDTH, min(WIDEST, sum(width) + GAP * gaps + RIGHT + 4))
+    room = whole - RIGHT - 4 - GAP * gaps
     while sum(width) > room:  # many stages: the widest column gives way, and its names lose their middle
         widest = width.index(max(width))
         width[widest] -= min(8, max(1, sum(width) - room))
     gap = min(190.0, GAP + (room - sum(width)) / max(1, gaps))
-    return width, [2 + sum(width[:i]) + gap * i for i in range(len(width))]
+    return width, [2 + sum(width[:i]) + gap * i for i in range(len(width))], whole
 
 
 def _needs(spot: Spot, share: Share) -> float:

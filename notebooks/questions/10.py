@@ -53,11 +53,16 @@ def admitted(limit, replicas, seconds):
 
 QUOTA = '"10% is one in ten": each request is a throw of its own, and nobody keeps count.'
 ADDED = '"Chances add up": ten times 10% is not certain; all of them must miss, which multiplies.'
+ALL = '"none is weight to the power": that is how likely all of them go there.'
+WHOLE = '"10 is the chance": 10 percent is 0.1, and none can be more likely than 1.'
 SHOWS = '"The chance that it shows": asked is the other one, that it does not.'
 ONE_IN = '"After 1/weight requests it has shown": that many are only what it takes on average.'
 SHARE = '"95% of one in ten": the chances to miss multiply, they do not add up.'
+PART = '"It may be 28.43": requests are whole, and the 28th is not enough yet.'
 LESS = '"Nearly is enough": the last request before that is still below.'
 SHARED = '"The limit is one for all": replicas tell each other nothing, each counts for itself.'
+ONE_LESS = '"The burst is all": the request that the rate allows at once comes on top, so five times as much and one.'
+ONE_RATE = '"The burst is each replica\'s, the rate is one for all": the rate is counted by each, too.'
 NO_BURST = '"A limit of 10 a second admits 10": with a burst of 5 seconds\' worth, and one, at once.'
 ONE_BURST = '"The burst is one for all": each replica has its own bucket.'
 
@@ -93,18 +98,20 @@ spec:
 """
 MAIN = '"One Ingress can be both": canary makes the whole Ingress a canary, and without a main one it serves nothing.'
 WEIGHT = '"A weight makes a canary": without canary: "true" it is a second rule for a path that an older one keeps.'
-TWIN = '"A canary has rules of its own": it goes with the Ingress of the same host and path.'
-HEADER = '"Any header is looked at": canary-by-header names the one.'
+TWIN = '"A canary has rules of its own": it goes with the rule of the same host, path and pathType.'
+HEADER = '"Any header is looked at": canary-by-header names the one, and only its name.'
 CLASS = (
     '"One class there is, so it is meant": an Ingress without a class is served only if one is marked as the default.'
 )
-PERCENT = '"Without a weight all else is even": canary-weight is 0 where it is missing.'
+PERCENT = '"5% is 0.05" or "without a weight all is even": canary-weight is a whole number of percent; else it is 0.'
+BACKEND = '"A name or port that nearly fits will do": the backend is a Service by its name and its own port.'
 WRONG = {
     MAIN: CANARY.replace("payment-canary", "app-ingress"),
     WEIGHT: CANARY.replace('nginx.ingress.kubernetes.io/canary: "true"', 'nginx.ingress.kubernetes.io/canary: "false"'),
     TWIN: CANARY.replace("path: /payments,", "path: /,"),
     HEADER: CANARY.replace("    nginx.ingress.kubernetes.io/canary-by-header: X-Canary\n", ""),
     CLASS: CANARY.replace("  ingressClassName: nginx\n", ""),
+    BACKEND: CANARY.replace("name: payment-next,", "name: payments-next,"),
     PERCENT: CANARY.replace('    nginx.ingress.kubernetes.io/canary-weight: "5"\n', ""),
 }
 
@@ -126,11 +133,14 @@ def _split(answer: Any) -> Seen:
 
     ingresses = [o for o in cluster.objects if o.kind == "Ingress"]
     marked = [i for i in ingresses if i.metadata.annotations.get("nginx.ingress.kubernetes.io/canary") == "true"]
+    paths = [path for i in marked for rule in i.spec.rules if rule.http for path in rule.http.paths]
+    backends = {f"{p.backend.service.name}:{p.backend.service.port.number}" for p in paths if p.backend.service}
     unserved = [i for i in ingresses if not cluster.served[i.key].controller]
     return {
         "what answers /payments": str(cluster.trace(url).status),
         "the Ingresses that are canaries": str(len(marked)),
         "the Ingresses that nobody serves": str(len(unserved)),
+        "the canary's backend": ", ".join(sorted(backends)),
         "payment-next's share": share(),
         "payment-next's share with X-Canary: always": share(**{"X-Canary": "always"}),
     }
@@ -140,11 +150,13 @@ EXERCISES = (
     function(
         "10.1",
         none_of,
-        [(10, 20), (20, 5), (10, 5), (1, 100)],
+        [(10, 20), (50, 2), (10, 5), (1, 100)],
         {
             QUOTA: lambda w, n: 0 if w * n >= 100 else 1,
             ADDED: lambda w, n: max(0, 1 - w * n / 100),
             SHOWS: lambda w, n: 1 - (1 - w / 100) ** n,
+            ALL: lambda w, n: (w / 100) ** n,
+            WHOLE: lambda w, n: (1 - w) ** n,
         },
     ),
     function(
@@ -155,6 +167,7 @@ EXERCISES = (
             ONE_IN: lambda w, s: ceil(100 / w),
             SHARE: lambda w, s: s * 100 / w,
             LESS: lambda w, s: int(log(1 - s) / log(1 - w / 100)),
+            PART: lambda w, s: log(1 - s) / log(1 - w / 100),
         },
     ),
     function(
@@ -164,6 +177,8 @@ EXERCISES = (
         {
             SHARED: lambda r, n, t: 5 * r + 1 + r * t,
             NO_BURST: lambda r, n, t: r * n * t,
+            ONE_LESS: lambda r, n, t: n * (5 * r + r * t),
+            ONE_RATE: lambda r, n, t: n * (5 * r + 1) + r * t,
             ONE_BURST: lambda r, n, t: 5 * r + 1 + r * n * t,
         },
     ),

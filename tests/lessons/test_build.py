@@ -1,9 +1,8 @@
 """`make lessons`: lessons are executed, solutions are made, and a second run changes nothing."""
 
+import build
 import nbformat
 import pytest
-
-from k8slb.course import build
 
 markdown, code, new = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell, nbformat.v4.new_notebook
 

@@ -6,10 +6,11 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import build
 import nbformat
 import pytest
 
-from k8slb.course import build, check, progress
+from k8slb.course import check, progress
 from k8slb.course.questions import exercises, lessons, questions
 
 EXERCISES = {id: exercise for lesson in lessons() for id, exercise in exercises(lesson).items()}

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import build
 import nbformat
 import pytest
 from driven import Driven
 
-from k8slb.course import build
 from k8slb.course.questions import exercises
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -49,6 +49,15 @@ def strict(namespace="default", more="", mode="STRICT"):
 ROUND = rule("loadBalancer: {simple: ROUND_ROBIN}")
 
 
+GETS = "{name: gets, condition: {method: GET, pathRegex: '/v[12]'}, isRetryable: true}"
+
+
+def profile(routes, budget="", namespace="default"):
+    spec = f"routes: [{routes}]" + (f", retryBudget: {budget}" if budget else "")
+    meta = f"{{name: order-service.default.svc.cluster.local, namespace: {namespace}}}"
+    return f"{{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {meta}, spec: {{{spec}}}}}"
+
+
 def port(cluster, **fields):
     spec = ", ".join(f"{k}: {v}" for k, v in {"port": 80, "targetPort": 8081, **fields}.items())
     return cluster.apply(f"{{kind: Service, metadata: {{name: order-service}}, spec: {{ports: [{{{spec}}}]}}}}")
@@ -286,7 +295,7 @@ def annotated(cluster, said):
         (annotated(LINKERD, "{retry.linkerd.io/http: 5xx}"), 503, True),
         (annotated(LINKERD, "{retry.linkerd.io/http: gateway-error}"), 500, False),
         (annotated(LINKERD, '{retry.linkerd.io/http: "500-504", retry.linkerd.io/limit: "2"}'), 500, True),
-        (annotated(LINKERD, '{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "0"}'), 503, False),
+        (annotated(LINKERD, '{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "0"}'), 503, True),  # as if not given
         (AMBIENT, 503, False),
         (WAYPOINT, 503, True),
     ],
@@ -379,6 +388,124 @@ def test_subsets():
     assert cluster.apply(virtual("[{route: [{destination: {host: nowhere}}]}]")).trace(ORDERS).status == 503
 
 
+# --- ServiceProfiles ------------------------------------------------------------------------------------------------
+
+
+def retries(cluster, path="/v1", **how):
+    run = cluster.send(f"{ORDERS}{path}", **{"requests": 1000, "seed": 1} | how)
+    return sum(int(tries) - 1 for tries in run.table["tries"].astype(str)) if "tries" in run.table else 0
+
+
+@pytest.mark.parametrize(
+    ("budget", "how", "expected"),
+    [
+        ("", {}, 1000 // 5 + 10 * 10),  # a fifth, and 10 a second: all at once is one window of 10 s
+        ("{retryRatio: 0.1, minRetriesPerSecond: 0, ttl: 1m}", {}, 100),
+        ("{retryRatio: 1, minRetriesPerSecond: 0, ttl: 1m}", {}, 1000),
+        ("{retryRatio: 0, minRetriesPerSecond: 1, ttl: 5s}", {}, 5),
+        ("", {"path": "/v3"}, 0),
+        ("", {"path": "/v1/more"}, 0),  # the expression is for all of the path
+    ],
+)
+def test_retries_of_a_service_profile_have_a_budget(budget, how, expected):
+    cluster = LINKERD.with_pods("order", fail="1 503").apply(profile(GETS, budget))
+    assert retries(cluster, **how) == expected
+
+
+def test_a_budget_refills_with_time():
+    cluster = LINKERD.with_pods("order", fail="1 503")
+    cluster = cluster.apply(profile(GETS, "{retryRatio: 0, minRetriesPerSecond: 1, ttl: 1s}"))
+    run = cluster.send(f"{ORDERS}/v1", requests=400, rate=20, seed=1)
+    spent, times = 0, []  # one retry in any second: who comes first after it has the next
+    for at, tries in zip(run.table["time"], run.table["tries"].astype(str), strict=True):
+        free = not times or at - times[-1] >= 1
+        times += [at] * free
+        spent += int(tries) - 1 == free
+    assert spent == 400
+    assert 12 < len(times) < 20
+
+
+def test_where_a_service_profile_counts():
+    failing = LINKERD.apply(FAILING % 503)
+    mine = profile(GETS.replace("true", "false"), namespace="apart")
+    theirs = failing.apply(profile(GETS))
+    assert set(theirs.send(f"{ORDERS}/v1", requests=300, seed=1).table["status"]) == {"200"}
+    assert "503" in set(theirs.send(f"{ORDERS}/v1", requests=300, method="POST", seed=1).table["status"])
+    # the caller's namespace comes first; and a ServiceProfile comes before annotations and HTTPRoutes
+    client = POD.format(labels="{}", annotations="{linkerd.io/inject: enabled}", spec="{containers: [{name: c}]}")
+    asked = theirs.apply(client).apply(mine).send(f"{NAMED}/v1", requests=300, from_="pod:apart/p", seed=1)
+    assert "503" in set(asked.table["status"])
+    both = annotated(failing, "{retry.linkerd.io/http: 5xx, balancer.linkerd.io/failure-accrual: consecutive}")
+    assert decided(both).ejects
+    both = both.apply(profile(GETS)).apply(ROUTE)
+    assert both.trace(f"{ORDERS}/none").status in (200, 503)
+    assert decided(both).on_failure.tries == 1
+    assert not decided(both).ejects
+    with pytest.raises(NotModelled):
+        failing.apply(profile("{condition: {any: [{method: GET}]}}")).trace(ORDERS)
+
+
+# --- time-outs ------------------------------------------------------------------------------------------------------
+
+
+def timed(said):
+    return virtual(f"[{{{said}, route: [{{destination: {{host: order-service}}}}]}}]")
+
+
+ALONE = ROUTE.replace(", weight: 9}, {name: payment-service, port: 80, weight: 1}", "}")
+
+
+def on_route(times, said="{}"):
+    route = ALONE.replace("split,", f"split, annotations: {said},")
+    return route.replace("  - matches", f"  - timeouts: {times}\n    matches")
+
+
+TWICE = "retries: {attempts: 2, perTryTimeout: 1s"
+SLOW = {name: c.with_pods("order", service_time="2s") for name, c in (("istio", ISTIO), ("linkerd", LINKERD))}
+SLOW["waypoint"] = WAYPOINT.with_pods("order", service_time="2s")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "status", "tries"),
+    [
+        (SLOW["istio"], 200, 1),  # nothing has a time-out by default
+        (SLOW["istio"].apply(timed("timeout: 1s")), 504, 1),
+        (SLOW["istio"].apply(timed("timeout: 0s")), 200, 1),
+        (SLOW["istio"].apply(timed("timeout: 2.5s")), 200, 1),
+        (SLOW["waypoint"].apply(timed("timeout: 1s")), 504, 1),
+        (SLOW["istio"].apply(timed(f"{TWICE}}}")), 504, 1),  # Istio's own retryOn leaves time-outs out
+        (SLOW["istio"].apply(timed(f"{TWICE}, retryOn: 5xx}}")), 504, 3),
+        (SLOW["istio"].apply(timed(f"{TWICE}, retryOn: 'gateway-error,reset'}}, timeout: 1.5s")), 504, 2),
+        (SLOW["istio"].apply(timed(f"{TWICE}, retryOn: 5xx}}, timeout: 900ms")), 504, 1),
+        (SLOW["istio"].apply(on_route("{request: 1s}")), 504, 1),
+        (SLOW["istio"].apply(on_route("{request: 3s, backendRequest: 1s}")), 504, 1),
+        (SLOW["linkerd"], 200, 1),
+        (annotated(SLOW["linkerd"], "{timeout.linkerd.io/request: 1s, retry.linkerd.io/http: 5xx}"), 504, 1),
+        (annotated(SLOW["linkerd"], "{timeout.linkerd.io/response: 500ms, timeout.linkerd.io/request: 5s}"), 504, 1),
+        (annotated(SLOW["linkerd"], "{timeout.linkerd.io/request: 1s}").apply(ALONE), 504, 1),
+        (annotated(SLOW["linkerd"], "{timeout.linkerd.io/request: 1s}").apply(on_route("{request: 5s}")), 200, 1),
+        (SLOW["linkerd"].apply(on_route("{request: 1s}")), 504, 1),
+        (SLOW["linkerd"].apply(on_route("{request: 1s}", "{timeout.linkerd.io/request: 5s}")), 200, 1),
+        (SLOW["linkerd"].apply(on_route("{backendRequest: 1s}")), 200, 1),  # Linkerd does not read it
+        (SLOW["linkerd"].apply(profile(GETS.replace("true", "true, timeout: 1s"))), 504, 1),
+        (annotated(SLOW["linkerd"], "{timeout.linkerd.io/request: 1s}").apply(profile(GETS)), 200, 1),
+    ],
+)
+def test_time_outs(cluster, status, tries):
+    """Where all pods take two seconds."""
+    trace, run = cluster.trace(f"{ORDERS}/v1"), cluster.send(f"{ORDERS}/v1", requests=20, seed=1)
+    assert trace.status == status
+    assert set(run.table["status"].astype(str)) == {str(status)}
+    assert retries(cluster, requests=20) == 20 * (tries - 1)
+
+
+def test_another_pod_may_be_in_time():
+    slow = ISTIO.apply(FAILING.replace('k8slb/fail: "1 %d"', "k8slb/service-time: 2s"))
+    asks = slow.apply(rule("loadBalancer: {simple: RANDOM}")).apply(timed(f"{TWICE}, retryOn: 5xx}}"))
+    assert set(asks.send(ORDERS, requests=100, seed=1).table["status"]) == {"200"}
+    assert list(asks.shares(ORDERS).values()) == [Fraction(1, 4)] * 4
+
+
 # --- DestinationRule ------------------------------------------------------------------------------------------------
 
 
@@ -404,21 +531,83 @@ def test_outlier_detection_ejects_no_more_than_its_share(percent, ejected):
     assert late.loc[late["status"] == "500", "pod"].nunique() == 4 - ejected
 
 
+SHORT = "tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}"
+
+
+@pytest.mark.parametrize(
+    ("pool", "pods", "fields", "admitted"),
+    [
+        (SHORT, 1, {}, 2),  # as with Istio's own example: one is answered, one waits
+        (SHORT, 4, {}, 5),  # each pod may have a connection
+        ("tcp: {maxConnections: 6}, http: {http1MaxPendingRequests: 1}", 4, {}, 7),
+        ("tcp: {maxConnections: 1}", 4, {}, 10),  # all may wait
+        ("http: {http2MaxRequests: 3}", 4, {}, 3),
+        ("tcp: {maxConnections: 2}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}", 4, {}, 3),
+        ("tcp: {maxConnections: 2}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 3}", 2, {}, 5),
+        ("tcp: {maxConnections: 1}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}", 1, {"name": "grpc-a"}, 3),
+        (SHORT, 1, {"name": "http", "appProtocol": "kubernetes.io/h2c"}, 10),
+    ],
+)
+def test_circuit_breakers(pool, pods, fields, admitted):
+    """Of ten requests at once, to pods that take a while; Envoy does not retry what it refuses."""
+    cluster = port(ISTIO, **fields).apply(rule(f"connectionPool: {{{pool}}}, loadBalancer: {{simple: ROUND_ROBIN}}"))
+    cluster = cluster.scale("order", pods)
+    slow = cluster.with_pods("order", service_time="100ms").send(ORDERS, requests=10, seed=1)
+    assert Counter(slow.table["status"]) == Counter({"200": admitted, "503": 10 - admitted})
+    assert "tries" not in slow.table
+    assert set(cluster.send(ORDERS, requests=10, seed=1).table["status"]) == {"200"}
+
+
+def test_circuit_breakers_count_what_is_under_way():
+    cluster = ISTIO.with_pods("order", service_time="200ms").apply(
+        rule("connectionPool: {http: {http2MaxRequests: 2}}")
+    )
+    run, ends, refused = cluster.send(ORDERS, requests=400, rate=10, seed=1), [], 0
+    for at, status in zip(run.table["time"], run.table["status"].astype(str), strict=True):
+        ends = [end for end in ends if end > at]
+        assert status == ("200" if len(ends) < 2 else "503")
+        ends += [at + 0.2] * (status == "200")
+        refused += status == "503"
+    # Erlang's loss formula for two places and a load of 2: 2 / (1 + 2 + 2); one deviation of 400 is below 12
+    assert abs(refused - 160) < 4 * 12
+
+
+def test_each_backend_and_each_proxy_has_a_circuit_breaker_of_its_own():
+    cluster = ISTIO.with_pods("order", service_time="1s").with_pods("payment", service_time="1s")
+    cluster = cluster.apply(rule("connectionPool: {http: {http2MaxRequests: 2}}")).apply(virtual(SPLIT))
+    run = cluster.send(ORDERS, requests=100, seed=1)
+    orders = run.table[run.table["backend"] == "order-service"]
+    assert (orders["status"] == "200").sum() == 2
+    assert (run.table[run.table["backend"] == "payment-service"]["status"] == "200").all()
+    several = cluster.send(ORDERS, requests=100, clients=3, seed=1).table
+    assert (several[several["backend"] == "order-service"]["status"] == "200").sum() == 6
+    one = WAYPOINT.with_pods("order", service_time="1s").apply(rule("connectionPool: {http: {http2MaxRequests: 2}}"))
+    assert (one.send(ORDERS, requests=100, clients=3, seed=1).table["status"] == "200").sum() == 2
+
+
+def test_connections_that_are_too_many_are_closed():
+    cluster = port(ISTIO, name="tcp-orders").apply(rule("connectionPool: {tcp: {maxConnections: 3}}"))
+    held = cluster.send("tcp://order-service:80", requests=10, connections=10, seed=1).table
+    assert ((held["lost"] == "reject").sum(), (held["status"] == "open").sum()) == (7, 3)
+    assert set(cluster.send("tcp://order-service:80", requests=10, seed=1).table["status"]) == {"open"}
+
+
 def test_what_is_not_modelled_is_told():
     told = ISTIO.apply(virtual("[{fault: {}, timeout: 2s, route: [{destination: {host: order-service}}]}]")).trace(
         ORDERS
     )
-    assert [w.split(": ")[1] for w in told.warnings] == [
-        "http.0.fault is not modelled",
-        "http.0.timeout is not modelled",
-    ]
-    told = ISTIO.apply(rule("tls: {mode: DISABLE}, connectionPool: {tcp: {}}, outlierDetection: {}")).trace(ORDERS)
-    for aside in ("trafficPolicy.tls", "trafficPolicy.connectionPool"):
-        assert any(f"{aside} is not modelled" in w for w in told.warnings)
+    assert [w.split(": ")[1] for w in told.warnings] == ["http.0.fault is not modelled"]
+    given = "tls: {}, retryBudget: {}, connectionPool: {http: {maxRetries: 1}}, outlierDetection: {}"
+    told = ISTIO.apply(rule(given)).trace(ORDERS)
+    for aside in ("tls", "retryBudget", "connectionPool.http.maxRetries"):
+        assert any(f"trafficPolicy.{aside} is not modelled" in w for w in told.warnings)
     assert any("caller's zone" in w for w in told.warnings)
-    for policy in ("loadBalancer: {simple: PASSTHROUGH}",):
-        with pytest.raises(NotModelled):
-            ISTIO.apply(rule(policy)).trace(ORDERS)
+    told = annotated(LINKERD, "{retry.linkerd.io/timeout: 1s, timeout.linkerd.io/idle: 1s}").trace(ORDERS).warnings
+    assert told == ["retry.linkerd.io/timeout is not modelled", "timeout.linkerd.io/idle is not modelled"]
+    told = LINKERD.apply(profile(GETS.replace("true", "true, responseClasses: []"))).trace(ORDERS).warnings
+    assert [w.split(": ")[1] for w in told] == ["routes.0.responseClasses is not modelled"]
+    with pytest.raises(NotModelled):
+        ISTIO.apply(rule("loadBalancer: {simple: PASSTHROUGH}")).trace(ORDERS)
     with pytest.raises(NotModelled):
         ISTIO.apply(virtual("[{redirect: {uri: /}}]")).trace(ORDERS)
 
@@ -430,6 +619,10 @@ def test_what_is_not_modelled_is_told():
         rule("loadBalancer: {consistentHash: {httpHeaderName: a, useSourceIp: true}}"),
         rule("outlierDetection: {interval: soon}"),
         rule("outlierDetection: {maxEjectionPercent: 101}"),
+        rule("connectionPool: {tcp: {maxConnections: many}}"),
+        virtual("[{timeout: soon, route: [{destination: {host: a}}]}]"),
+        profile("{condition: {method: GET}, isRetryable: 1}"),
+        profile(GETS, budget="{retryRatio: 0.2}"),
         virtual("[{match: [{headers: {a: {exact: 1}}}]}]"),
         virtual("[{route: [{destination: {host: a}}, {destination: {host: b}}]}]"),
         strict(mode="ALWAYS"),
@@ -442,7 +635,11 @@ def test_what_istio_would_refuse_is_an_error(text):
 
 
 def test_annotations_that_say_nothing_sensible_are_errors():
-    for said in ("{retry.linkerd.io/http: often}", '{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "x"}'):
+    for said in (
+        "{retry.linkerd.io/http: often}",
+        '{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "x"}',
+        "{timeout.linkerd.io/request: soon}",
+    ):
         with pytest.raises(InputError):
             annotated(LINKERD, said).trace(ORDERS)
 

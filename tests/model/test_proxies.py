@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import k8slb
+from k8slb.balancers.base import BALANCERS, connections
 from k8slb.decision import Budget, Candidate, Ejects, Memory, OnFailure, Place
 from k8slb.layers import ingress
 from k8slb.remembered import Outliers
@@ -280,6 +281,158 @@ def test_requests_avoid_who_is_ejected(proxy):
     assert share == pytest.approx(0.9, abs=0.02) and "ejections" in run.sentence
     with pytest.raises(k8slb.NotModelled, match="ejected"):
         broken.shares(PAYMENTS)
+
+
+# --- service times ---------------------------------------------------------------------------------------------------
+
+SLOW = ONE.apply(ODD % "0").with_pods("odd", service_time="2s")  # one of three pods
+
+
+@pytest.mark.parametrize(("requests", "passed"), [(10, 3), (3, 3), (1, 1)])
+def test_as_many_are_under_way_as_a_limit_says(requests, passed):
+    """Measured with nginx: of 10 at once limit-connections 3 admits 3, where an answer takes 100 ms."""
+    timed = annotated(limit_connections=3).with_pods("payment", service_time="100ms")
+    run = timed.send(PAYMENTS, requests, via="node-a")
+    assert run.counts("status")["200"] == passed and "all at once" in run.sentence
+    assert sum(run.counts("refused_by").values()) == requests - passed
+    assert "pods take no time" in annotated(limit_connections=3).send(PAYMENTS, 10, via="node-a").sentence
+
+
+def test_a_limit_on_what_is_under_way_refuses_as_erlang_says():
+    """Poisson arrivals and three lines: B(3, 4) = 32/3 : 71/3 of 4 calls under way are lost, whatever one takes."""
+    timed = annotated(limit_connections=3).with_pods("payment", service_time="100ms")
+    run = timed.send(PAYMENTS, rate=40.0, duration=500, via="node-a")
+    assert run.admitted == pytest.approx(1 - 32 / 71, abs=0.01)
+    assert not any("times" in note or "rate" in note for note in run.run.notes)
+    free = timed.with_pods("payment", service_time="0.5ms").send(PAYMENTS, rate=40.0, duration=100, via="node-a")
+    assert free.admitted == 1
+
+
+def test_who_has_least_under_way_is_picked():
+    """Against a count of one's own: each request goes to a pod that has the fewest, until its pod's time is over."""
+    timed = ONE.apply(ODD % "0").with_pods("payment", service_time="300ms").with_pods("odd", service_time="2s")
+    timed = timed.with_balancer("ingress", "nginx-least-conn")
+    table = timed.send(PAYMENTS, rate=10.0, duration=60, via="node-a").table
+    odd = min(table.pod.unique(), key=lambda pod: timed.pod_name(pod) != "odd")
+    ends = {pod: [] for pod in table.pod.unique()}
+    for now, pod in zip(table.time, table.pod, strict=True):
+        ends = {p: [t for t in times if t > now] for p, times in ends.items()}
+        assert len(ends[pod]) == min(map(len, ends.values()))
+        ends[pod].append(now + (2.0 if pod == odd else 0.3))
+    assert table.pod.value_counts()[odd] < 100
+    assert set(timed.send(PAYMENTS, 300, via="node-a").counts().values()) == {100}
+
+
+def test_a_slow_pod_is_learnt_of_when_it_answers():
+    fast = annotated(SLOW, load_balance="ewma")
+    run = fast.send(PAYMENTS, rate=20.0, duration=60, via="node-a")
+    odd = next(p.status.podIP for p in SLOW.pods if p.name == "odd")
+    counts = {pod.partition(":")[0]: count for pod, count in run.counts().items()}
+    assert counts[odd] < run.requests / 6 and fast.send(PAYMENTS, 300).requests == 300
+    seen = []
+    own = replace(BALANCERS["spec-random"], memoryless=False, answered=lambda s, p, took, now: seen.append((took, now)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BALANCERS, "spec-random", own)
+        run = SLOW.with_balancer("ingress", "spec-random").send(PAYMENTS, rate=2.0, duration=50, via="node-a")
+    took = np.where(run.table.pod.str.startswith(odd), 2.0, 0.0)
+    ended = sorted((end, t) for end, t in zip(run.table.time + took, took, strict=True) if end <= run.table.time.max())
+    assert [now for _, now in seen] == pytest.approx([end for end, _ in ended]) and {0.0, 2.0} == {t for t, _ in seen}
+
+
+def test_a_proxy_waits_only_so_long():
+    assert SLOW.send(PAYMENTS, 30, via="node-a").counts("status") == {"200": 30}  # 60 s, the default
+    impatient = annotated(SLOW, proxy_read_timeout=1)
+    shares, run = impatient.shares(PAYMENTS), impatient.send(PAYMENTS, 3000, via="node-a")
+    assert sorted(shares.values()) == [Fraction(1, 2)] * 2 and near(run.counts(), shares, 3000)
+    assert run.counts("tries")["2"] == pytest.approx(1500, abs=1)
+    once = impatient.shares(PAYMENTS, method="POST")  # it was sent, so it is not tried again
+    assert once.answered == {"504": Fraction(1, 3)}
+    assert impatient.send(PAYMENTS, 3000, method="POST", via="node-a").counts("status") == {"200": 2000, "504": 1000}
+    told = next(t for t in (impatient.trace(PAYMENTS, seed=s, method="POST") for s in range(20)) if t.status == 504)
+    assert "odd takes 2 s and ingress-nginx-controller-1 waits 1 s" in str(
+        told.why()
+    ) and "the request to the pod timed out" in str(told)
+    assert annotated(SLOW, proxy_read_timeout=2).shares(PAYMENTS).keys() == SLOW.shares(PAYMENTS).keys()
+    assert not impatient.trace(PAYMENTS).warnings
+    under_way = annotated(impatient.with_pods("payment", service_time="1.5s"), limit_connections=1)
+    run = under_way.send(PAYMENTS, rate=100.0, requests=301, via="node-a")  # three tries of 1 s each
+    answered = run.table[run.table.status == "504"]
+    assert (answered.time.diff().dropna() >= 3.0).all() and set(answered.tries) == {"3"}
+
+
+def test_each_try_is_under_way_until_it_ends(monkeypatch):
+    """Of a try that times out after 1 s and the next that takes 0.3 s the first counts for 1 s, the next to 1.3 s."""
+    picked, learnt, least = [], [], BALANCERS["nginx-least-conn"]
+
+    def pick(peers, state, rng, key, now):
+        index = least.pick(peers, state, rng, key, now)
+        picked.append((now, peers[index].address, {p.address: connections(state, p)[0] for p in peers}))
+        return index
+
+    def answered(state, peer, seconds, now):
+        learnt.append((round(seconds, 9), round(now, 9)))
+
+    monkeypatch.setitem(BALANCERS, "nginx-least-conn", replace(least, pick=pick, answered=answered))
+    timed = ONE.apply(ODD % "0").with_pods("payment", service_time="300ms").with_pods("odd", service_time="2s")
+    timed = annotated(timed.with_balancer("ingress", "nginx-least-conn"), proxy_read_timeout=1)
+    run = timed.send(PAYMENTS, rate=10.0, duration=60, via="node-a")
+    odd = next(p.status.podIP for p in timed.pods if p.name == "odd") + ":8082"
+    ends, begun, expected = {address: [] for address in picked[0][2]} | {odd: []}, None, []
+    for now, address, seen in picked:
+        at = now + 1.0 if begun == now else now  # the second try
+        assert seen == {p: sum(t > now for t in ends[p]) for p in seen}
+        ends[address].append(at + (1.0 if address == odd else 0.3))
+        expected += [(0.3, round(at + 0.3, 9))] * (address != odd)
+        begun = now if address == odd else None
+    last = round(run.run.time[-1], 9)
+    assert (
+        learnt == [one for one in sorted(expected, key=lambda e: e[1]) if one[1] <= last] and "retries" in run.sentence
+    )
+
+
+def test_a_connection_is_open_as_long_as_its_request_takes():
+    """IPVS counts 256 for one that is open, and 1 for one that was closed within two minutes."""
+    slow = (ODD % "0").replace("payment", "order").replace("8082", "8081")
+    timed = SHOP.apply(slow).with_pods("order", service_time="300ms").with_pods("odd", service_time="2s")
+    table = timed.with_proxy(mode="ipvs", scheduler="lc").send(ORDERS, rate=10.0, duration=60).table
+    took = {pod: 2.0 if timed.pod_name(pod) == "odd" else 0.3 for pod in table.pod.unique()}
+    ends = {pod: [] for pod in took}
+    for now, pod in zip(table.time, table.pod, strict=True):
+        loads = {p: sum(256 if t > now else 1 for t in times) for p, times in ends.items()}
+        assert loads[pod] == min(loads.values())
+        ends[pod].append(now + took[pod])
+    assert len(took) == 4 and len(set(table.pod.value_counts())) > 1
+
+
+@pytest.mark.parametrize("name", ["ingress-nginx-round-robin", "spec-random"])
+@pytest.mark.parametrize(("total", "late"), [("", None), ("1", 1), ("2", 2), ("1.5", None)])
+def test_time_outs_use_up_the_time_of_the_whole_request(proxy, name, total, late):
+    """Two pods of five time out and one fails at times: no try begins after `total` seconds of waiting."""
+    cluster = ONE.scale("payment", 2).apply(ODD % "0.5").with_pods("payment", service_time="3s")
+    more = (ODD % "0").replace("name: odd", "name: %s")
+    cluster = annotated(cluster.apply(more % "a").apply(more % "b"), proxy_read_timeout=1)
+    cluster = annotated(cluster, proxy_next_upstream_timeout=total) if total else cluster
+    assert cluster.trace(PAYMENTS).hops[3].decision.on_failure.late == late  # 1.5 is no number to ingress-nginx
+    retried = OnFailure(4, statuses=frozenset({500}), late=late)
+    proxy(on_failure=retried, balancer=name)
+    shares, run = cluster.shares(PAYMENTS), cluster.send(PAYMENTS, 20_000, via="node-a")
+    assert (float(shares.answered.get("504", 0)) > 0.01) == (late is not None)
+    assert near(run.counts("status"), {k: float(v) for k, v in shares.answered.items()}, 20_000)
+    assert near(run.counts(), {pod: float(share) for pod, share in shares.reached.items()}, 20_000)
+    statuses = Counter(cluster.trace(PAYMENTS, seed=s).status for s in range(300)) if name == "spec-random" else {}
+    assert near(statuses, {504: float(shares.answered.get("504", 0))}, 300) or not statuses
+
+
+def test_service_times_that_cannot_be_or_do_not_count_yet():
+    for wrong in ("20", "-1s", "20 ms", "soon", "20ms often", "1s lognormal", ""):
+        with pytest.raises(k8slb.InputError, match=r"order.yaml:\d+: k8slb/service-time"):
+            SHOP.with_pods("order", service_time=wrong).trace(ORDERS)
+    for spread in ("exponential", "lognormal 0.5"):
+        told = SHOP.with_pods("order", service_time=f"20ms {spread}").trace(ORDERS)
+        assert told.status == 200 and any("clock" in w for w in told.warnings)
+    timed = SHOP.with_pods("order", service_time="20ms constant")
+    assert "takes 0.02 s" in str(timed.trace(ORDERS)) and timed.shares(ORDERS) == SHOP.shares(ORDERS)
+    assert timed.send(ORDERS, 500, seed=3).table.equals(SHOP.send(ORDERS, 500, seed=3).table)
 
 
 # --- balancers of one's own ------------------------------------------------------------------------------------------

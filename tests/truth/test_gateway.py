@@ -280,6 +280,30 @@ def test_copies_and_time_outs_are_told():
     )
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "status", "patience"),
+    [
+        ({}, 200, None),
+        ({"request": "500ms"}, 504, 0.5),
+        ({"backendRequest": "500ms"}, 504, 0.5),
+        ({"request": "2s", "backendRequest": "500ms"}, 504, 0.5),
+        ({"request": "0s"}, 200, None),  # "0s" turns it off
+        ({"request": "0s", "backendRequest": "0s"}, 200, None),
+        ({"request": "500ms", "backendRequest": "0s"}, 504, 0.5),
+        ({"request": "0s", "backendRequest": "500ms"}, 504, 0.5),
+        ({"request": "1m", "backendRequest": "1s"}, 200, 1.0),
+    ],
+)
+def test_who_takes_longer_than_the_time_out_is_given_up(timeouts, status, patience):
+    """As the conformance tests HTTPRouteTimeoutRequest and HTTPRouteTimeoutBackendRequest, where the pod takes 1 s."""
+    cluster = load(gateway(), route(to("v1", timeouts=timeouts))).with_pods("v1", service_time="1s")
+    trace, asked = cluster.trace("http://any.example/"), "http://any.example/"
+    assert trace.status == status
+    assert next(h.chosen.flow.patience for h in trace.hops if h.decision.layer == "gateway") == patience
+    assert set(cluster.send(asked, 50).counts("status")) == {str(status)}
+    assert (dict(cluster.shares(asked).answered) == {"504": 1}) == (status == 504)
+
+
 @pytest.mark.parametrize("kind", ["cors", "extensionRef"])
 def test_filters_that_are_not_modelled_say_so(kind):
     filters = [{"type": {"cors": "CORS"}.get(kind, "ExtensionRef"), kind: {"group": "g", "kind": "k", "name": "n"}}]

@@ -280,6 +280,29 @@ def test_what_is_tried_again():
     assert picks(cluster(annotated(proxy_next_upstream="off"))).on_failure.tries == 1
 
 
+@pytest.mark.parametrize(
+    ("notes", "method", "patience", "late"),
+    [
+        ({}, "GET", 60.0, None),
+        ({}, "POST", 60.0, 1),  # it was sent
+        ({"proxy_next_upstream": "error timeout non_idempotent"}, "POST", 60.0, None),
+        ({"proxy_read_timeout": "5"}, "GET", 5.0, None),
+        ({"proxy_read_timeout": "5s"}, "GET", 60.0, None),  # no number: the default
+        ({"proxy_read_timeout": "2", "proxy_next_upstream_timeout": "4"}, "GET", 2.0, 2),
+        ({"proxy_read_timeout": "2", "proxy_next_upstream_timeout": "5"}, "GET", 2.0, 3),
+        ({"proxy_read_timeout": "2", "proxy_next_upstream_timeout": "1"}, "GET", 2.0, 1),
+        ({"proxy_read_timeout": "2", "proxy_next_upstream_timeout": "0"}, "GET", 2.0, None),
+    ],
+)
+def test_how_long_it_waits(notes, method, patience, late):
+    """config.go: 60 s, no limit on further tries; ngx_http_upstream.c: none begins once that many seconds are over, and
+    none for POST, LOCK and PATCH once they were sent, unless non_idempotent."""
+    trace = cluster(annotated(**notes)).trace("http://h.test/", method=method)
+    decision = next(h.decision for h in trace.hops if h.decision.layer == "ingress")
+    assert ({c.flow.patience for c in decision.candidates}, decision.on_failure.late) == ({patience}, late)
+    assert not any("mean nothing" in warning for warning in trace.warnings)
+
+
 # --- what else it answers, and what it writes ------------------------------------------------------------------------
 
 

@@ -273,7 +273,7 @@ def normalised(path: str) -> str | None:
 def terms(view: Cluster, controller: Controller, found: Matched, to: Route, flow: Flow) -> Terms:
     """How the location that `found` names passes the request on: to its own backend, or to its canary's (`to`)."""
     main, client, upstreams = found.route, flow.source, configuration(view, controller).upstreams
-    policy = backends.policy(view, controller, upstreams, found, to, flow)
+    policy = notes.waits(backends.policy(view, controller, upstreams, found, to, flow), main.ingress, flow.request)
     refusal, told = notes.refused(view, main.ingress, flow.request, client)
     told += notes.by_address(view, controller, main.ingress, client)
     log = notes.log_line(flow.request, client, name_of(main), name_of(to) if to is not main else "")

@@ -7,6 +7,8 @@ without an endpoint, then limits, then addresses (403), users (401) and the subr
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
 
 from ...cluster import Cluster
 from ...controllers import Controller
@@ -15,6 +17,7 @@ from ...endpoints import of_port
 from ...errors import InputError, NotModelled, shown
 from ...objects import Ingress
 from ...traffic import Request, inside, network_of
+from ...upstream import Policy
 from .match import Answered, moved
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -192,14 +195,20 @@ def on_failure(ingress: Ingress) -> OnFailure:
     return OnFailure(tries, statuses=statuses, methods=methods)
 
 
+def waits(policy: Policy, ingress: Ingress, request: Request) -> Policy:
+    """proxy-read-timeout (60 s), and proxy-next-upstream-timeout, after which no other try begins. A request that was
+    sent, and may do harm if it is sent twice, is not tried again."""
+    patience, total = max(0, number(ingress, "proxy-read-timeout", 60)), number(ingress, "proxy-next-upstream-timeout")
+    again = request.method in IDEMPOTENT or "non_idempotent" in annotation(ingress, "proxy-next-upstream")
+    late = 1 if not again else ceil(total / patience) if total > 0 < patience else None
+    return replace(policy, patience=float(patience), on_failure=replace(policy.on_failure, late=late))
+
+
 def log_line(request: Request, client: str, upstream: str, alternative: str) -> str:
     """The line in the default log-format-upstream. What nothing here knows is "-": times, sizes, the request's id; a
     client is taken to speak HTTP/1.1. {upstream} and {status} are left open; other braces are doubled (str.format)."""
-    given = (
-        user_of(request),
-        f"{request.method} {request.path} HTTP/1.1",
-        *map(request.header, ("referer", "user-agent")),
-    )
+    asked = f"{request.method} {request.path} HTTP/1.1"
+    given = (user_of(request), asked, *map(request.header, ("referer", "user-agent")))
     user, asked, referer, agent = ((g or "-").replace("{", "{{").replace("}", "}}") for g in given)
     before = f'{client} - {user} [-] "{asked}" {{status}} - "{referer}" "{agent}" - - [{upstream}] [{alternative}]'
     return before + " {upstream} - - {status} -"

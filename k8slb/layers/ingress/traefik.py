@@ -5,6 +5,7 @@ loses to Prefix and no host is nearer than another. Prefix compares characters; 
 its longer text then beats longer paths too. Of equal lengths any may win, anew at every reload. A Service without an
 endpoint makes no router. The provider's options are read from the arguments of its containers. Taken as its chart has
 it: the entry points web (http) and websecure (https). X-Forwarded-Server, the replica's own name, is left out.
+It waits as long as a pod takes (responseHeaderTimeout 0, the default).
 """
 
 import json

@@ -19,7 +19,7 @@ from ...decision import Decision, Place, Rejected, pod_place, to_endpoint
 from ...endpoints import Endpoint
 from ...objects import Service, ServicePort
 from ...traffic import Flow, Request
-from ...upstream import Policy, among, dial
+from ...upstream import Policy, among, dial, in_time
 from . import istio, linkerd
 from .istio import Backend, Traffic
 from .members import ASIDE, ROOT, Member, certificate, member_at, mtls, namespace
@@ -62,9 +62,9 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     speaks = linkerd.speaks_http(view, to) if caller.mesh == "linkerd" else istio.speaks_http(to)
     if flow.request and flow.request.scheme == "http" and speaks and caller.mesh != "ambient":
         return _request(view, caller, flow, to, f"{called} takes requests to {service} one by one", common)
-    made = _dialled(view, caller, to, why=f"{called} takes connections to {service}", **common)
+    made = _dialled(view, caller, to, why=f"{called} takes connections to {service}", grain="connection", **common)
     closed = {"action": "reject", "status": None} if made.action == "respond" else {}
-    return replace(made, grain="connection", on_failure=None, **closed)
+    return replace(made, on_failure=None, **closed)
 
 
 def _waypoint(view: Cluster, service: Service, caller: Member) -> tuple[Member, tuple[str, ...]]:
@@ -94,17 +94,21 @@ def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, c
         if to.port is None:
             return Decision(**answer, **common, status=503, why=f"{why} is {to.name}, which is no Service port")
         return _dialled(view, caller, to, why=f"{why} is {to.name}", **common)
+    linked, said = caller.mesh == "linkerd", to.service.metadata.annotations
+    if linked and (profiled := linkerd.profiled(view, caller.namespace, to.service, flow.request)):
+        return _dialled(view, caller, replace(to, **profiled[1]), why=f"{why}; {profiled[0]}", **common)
     table = _routes(view, caller, to)
     if not table:
-        return _dialled(view, caller, to, why=why, **common)
+        return _dialled(view, caller, replace(to, **linkerd.annotated(said)) if linked else to, why=why, **common)
     entry = routes.take(table, flow.request)
     common["rejected"] = tuple(routes.others(table, entry, flow.request))
     if entry is None:
         return Decision(**answer, **common, status=404, why=f"{why}; no rule of its HTTPRoutes matches")
 
     def dialled(service: Service, port: ServicePort, request: Request, **told: Any) -> Decision:
-        failure = linkerd.retried(entry.route.metadata.annotations) if caller.mesh == "linkerd" else None
-        return _dialled(view, caller, Backend(service, port, str(service), failure=failure), request, **told)
+        near = {f"{linkerd.TIMEOUT}request": entry.rule.timeouts.request} | entry.route.metadata.annotations
+        own = linkerd.annotated(near, said) if linked else istio.waits(istio.RETRIED, *entry.times)
+        return _dialled(view, caller, Backend(service, port, str(service), **own), request, **told)
 
     return routes.decide(view, entry, dialled, port=to.port.port, by=f"{why}; ", **common)
 
@@ -129,9 +133,9 @@ def _dialled(view: Cluster, caller: Member, to: Backend, request: Request | None
     """The decision for the pods of the backend's subset, each of which sees the caller's certificate if it can."""
     flow, told = told["flow"], {"brief": f"{told['why'].split(' to ')[0]}: {to.name}", **told}
     traffic, onward = _traffic(view, caller, flow, to), replace(flow, backend=None, request=request or flow.request)
-    told["warnings"] += traffic.warnings
+    told["warnings"] += to.warnings + traffic.warnings
     fast = 504 if caller.mesh == "linkerd" else 503  # Linkerd fails fast where there is no endpoint
-    made = dial(view, to.service, to.port, onward, traffic.policy, unavailable=fast, **told)
+    made = in_time(dial(view, to.service, to.port, onward, traffic.policy, unavailable=fast, **told), *to.times)
     if made.action == "respond":
         return made
     ways, others = [], []
@@ -150,6 +154,7 @@ def _dialled(view: Cluster, caller: Member, to: Backend, request: Request | None
     own = {"place": Place("pod", f"{caller.namespace}/{caller.account}")} if caller.mesh == "waypoint" else {}
     state = ("mesh", own.get("place", made.place), *made.state[2:], to.subset)
     own |= {"rejected": (*made.rejected, *others)} if others else {}
+    own["limits"] = istio.limits(traffic.pool, to, len(ways), made.grain == "request") if traffic.pool else ()
     return replace(made, candidates=tuple(ways), why=f"{made.why}; {sent}", state=state, **own)
 
 

@@ -2,15 +2,24 @@
 pilot/pkg/networking/core/cluster_traffic_policy.go, route/retry/retry.go; Envoy 1.40).
 
 A VirtualService is found by the Service that is asked for, not by the Host header. A warning names the fields of both
-that are not modelled. A connection that fails is tried again whatever retryOn says.
+that are not modelled. A connection that fails is tried again whatever retryOn says; a try that takes too long (504, the
+flag UT) only for 5xx, gateway-error or reset (router/retry_state_impl.cc), a whole request that does never. Nothing has
+a time-out by default.
+
+Circuit breakers: a sidecar or waypoint counts for itself what it has under way to a backend, and answers 503 (UO) to
+what is too much; TCP connections it closes. Envoy alone would stop at 1,024 connections, 1,024 waiting, 1,024 requests
+and 3 retries (circuit_breaker.proto); Istio lifts all four to 2^32-1 (defaultCircuitBreakerThresholds), so that only
+what a DestinationRule says counts. Left out: the breaker of retries under way (maxRetries), the budget that replaces it
+(retryBudget), and the time that requests wait for a connection: as many as may wait are let through at once.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...cluster import Cluster
-from ...decision import Ejects, Memory, OnFailure
+from ...decision import Ejects, Limit, Memory, OnFailure
 from ...endpoints import of_port
 from ...errors import NotModelled
 from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService
@@ -22,6 +31,7 @@ from .members import ROOT, oldest
 
 SUFFIX = ".svc.cluster.local"
 HTTP, OTHERS = ("http", "http2", "grpc"), ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
+HTTP2 = "(?i)^(grpc|http2)|h2c$"
 BY_NUMBER = (25, 53, 3306, 27017)  # where nothing is declared, these are not looked into for HTTP (pkg/kube)
 CLASSES = {"5xx": range(500, 600), "gateway-error": range(502, 505), "retriable-4xx": (409,)}
 RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,503"
@@ -32,7 +42,7 @@ SIMPLE = {"ROUND_ROBIN": "envoy-round-robin", "RANDOM": "envoy-random"}
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Where requests go: a Service's port (None where there is none), or the pods of it that a subset names; `failure`:
-    what its route says of retries."""
+    what its route says of retries, `times`: the seconds for a try and for all of them (0: any)."""
 
     service: Service | None
     port: ServicePort | None
@@ -40,14 +50,17 @@ class Backend:
     weight: int = 1
     subset: str = ""
     failure: OnFailure | None = None
+    times: tuple[float, float] = (0.0, 0.0)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a proxy picks among a backend's pods, and the labels of the backend's subset."""
+    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it has under way."""
 
     policy: Policy
     subset: Mapping[str, str] | None = None
+    pool: api.ConnectionPoolSettings | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -90,8 +103,8 @@ def routed(view: Cluster, to: Backend, request: Request) -> tuple[VirtualService
     if not route.route:
         raise NotModelled(f"redirect, directResponse and delegate ({by})")
     live = [part for part in route.route if part.weight or len(route.route) == 1]
-    failure, named = _retried(route.retries), f"route {route.name or by.spec.http.index(route)}"
-    return by, named, [replace(_backend(view, by.namespace, part, to.port), failure=failure) for part in live]
+    said, named = _tried(route), f"route {route.name or by.spec.http.index(route)}"
+    return by, named, [replace(_backend(view, by.namespace, part, to.port), **said) for part in live]
 
 
 def _backend(view: Cluster, namespace: str, part: api.RouteDestination, asked: ServicePort) -> Backend:
@@ -105,12 +118,20 @@ def _backend(view: Cluster, namespace: str, part: api.RouteDestination, asked: S
     return Backend(service, service and service.port_of(number), called, part.weight, to.subset)
 
 
-def _retried(retry: api.HTTPRetry | None) -> OnFailure:
-    if retry is None:
-        return RETRIED
-    words = (w.strip() for w in (retry.retryOn or RETRY_ON).split(","))
+def _tried(route: api.VirtualRoute) -> dict[str, Any]:
+    retry = route.retries or api.HTTPRetry(RETRIED.tries - 1)
+    words = {w.strip() for w in (retry.retryOn or RETRY_ON).split(",")}
     statuses = frozenset(s for w in words for s in CLASSES.get(w, [int(w)] if w.isdecimal() else ()))
-    return replace(RETRIED, tries=1 + retry.attempts, statuses=statuses if retry.attempts else frozenset())
+    failure = replace(RETRIED, tries=1 + retry.attempts, statuses=statuses if retry.attempts else frozenset())
+    again = bool(words & {"5xx", "gateway-error", "reset"})
+    return waits(failure, api.seconds(retry.perTryTimeout), api.seconds(route.timeout), again)
+
+
+def waits(failure: OnFailure, each: float, total: float, again: bool = False) -> dict[str, Any]:
+    """A backend's `failure` and `times`, of which the first that is over ends the request unless it is tried `again`.
+    (An HTTPRoute's two are the request's, as it has no retries: pilot/pkg/config/kube/gateway/conversion.go.)"""
+    late = {"timed_out": 504, "late": None if again else 1} if each or total else {}
+    return {"failure": replace(failure, **late), "times": (each, total)}
 
 
 def _matches(match: api.HTTPMatchRequest, request: Request) -> bool:
@@ -132,9 +153,8 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
     rules = _rules(view, namespace, to.service)
     subset = next((s for r in rules for s in r.spec.subsets if s.name == to.subset), None)
     policies = [one.trafficPolicy for one in (subset, *(r.spec for r in rules[:1])) if one]
-    balancer, outlier = (
-        next((v for p in policies if (v := getattr(p, name))), None) for name in ("loadBalancer", "outlierDetection")
-    )
+    names = ("loadBalancer", "outlierDetection", "connectionPool")
+    balancer, outlier, pool = (next((v for p in policies if (v := getattr(p, name))), None) for name in names)
     balancer = balancer or api.LoadBalancerSettings()
     if balancer.simple == "PASSTHROUGH":
         raise NotModelled(f"loadBalancer PASSTHROUGH ({rules[0]})")
@@ -151,7 +171,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
         if len(zones) > 1 and balancer.localityLbSetting.enabled:
             told = "with outlierDetection Istio keeps to the caller's zone while pods are healthy there: not modelled"
             warnings += (f"{told}; localityLbSetting.enabled: false turns it off",)
-    return Traffic(policy, subset and subset.labels, warnings)
+    return Traffic(policy, subset and subset.labels, pool, warnings)
 
 
 def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
@@ -183,3 +203,16 @@ def _hashing(policy: Policy, by: api.ConsistentHash, flow: Flow) -> Policy:
     table = "maglev" if by.maglev else "ring-hash"
     own = {"balancer": f"envoy-{table}", "key_text": text or "", "remembers": remembers}
     return replace(policy, how=f"picks by {table} of {what}", **own)
+
+
+def limits(pool: api.ConnectionPoolSettings, to: Backend, pods: int, requests: bool) -> tuple[Limit, ...]:
+    """What may be under way to a backend at once. In HTTP/1.1 each request has a connection, of which each pod may have
+    one whatever the limit, or waits for one."""
+    most, held, queued = pool.http.http2MaxRequests, pool.tcp.maxConnections, pool.http.http1MaxPendingRequests
+    name, connections = "http2MaxRequests", max(held, pods)
+    if not requests:
+        most, name = held, "maxConnections"
+    elif held and not 0 < most <= connections and not re.search(HTTP2, to.port.appProtocol or to.port.name):
+        most, name = (connections + queued) * bool(queued), "maxConnections + http1MaxPendingRequests"
+    key, status = f"{to.service}:{to.port.port} {to.subset}".rstrip(), 503 if requests else 0
+    return (Limit("connections", key, most, status=status, name=name),) if most else ()

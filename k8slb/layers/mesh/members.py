@@ -12,7 +12,7 @@ from ...endpoints import of_port
 from ...objects import ObjectMeta, PeerAuthentication, Pod, Service
 
 ROOT, DOMAIN = "istio-system", "cluster.local"
-ASIDE = ("ServiceProfile", "ServiceEntry", "Sidecar", "EnvoyFilter", "AuthorizationPolicy", "Server")
+ASIDE = ("ServiceEntry", "Sidecar", "EnvoyFilter", "AuthorizationPolicy", "Server")
 
 
 class Member(NamedTuple):

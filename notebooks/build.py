@@ -13,8 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from .lab import stored
-from .questions import exercises
+from k8slb.course.lab import stored
+from k8slb.course.questions import exercises
 
 KEPT = ("image/png", "text/plain")
 TAG = "exercise:"
