@@ -90,12 +90,12 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
     """The Gateway API's objects for the Ingresses that controllers serve, for the GatewayClass of this name.
 
     The answers after it are the specification's (k8slb/spec), whatever implements that class in your cluster.
-    InputError where no controller serves an Ingress.
+    InputError where no Ingress leads to a Service through a controller.
     """
     taken: set[tuple] = {o.key for o in view.objects}
     made = [raw for c in view.controllers.values() if c.ingresses for raw in _gateway(view, c, gateway_class, taken)]
     if not made:
-        problem = "no controller serves an Ingress of the input (a canary alone is none)"
+        problem = "no Ingress of the input leads to a Service through a controller (a canary alone is none)"
         raise InputError(problem, expected="one to translate")
     spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
     made = [spec, *made] if gateway_class == CLASS else made

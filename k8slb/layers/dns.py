@@ -162,7 +162,7 @@ def _controller_for(view: Cluster, name: str, guess: bool) -> tuple[Controller |
     mine = ((r, p) for routes in alone for r, p in routes if {*takers(name)}.intersection(r.spec.hostnames))
     ignored += [(r, f"there is no Gateway {p.name}") for r, p in mine]
     running = (*view.controllers.values(), *view.gateways.values())
-    entries = [c for c in running if c.modelled and _entry(view, c)]
+    entries = [c for c in running if c.modelled and _entry(view, c)] or [c for c in running if not c.modelled]
     if guess and len(entries) == 1 and not name.endswith("." + DOMAIN):
         kind = "HTTPRoute or listener of a Gateway" if entries[0].gateway else "Ingress that is served"
         entry = _called(entries[0]).removeprefix("controller ")

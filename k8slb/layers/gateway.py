@@ -35,7 +35,8 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         raise controller.not_modelled()
     facts = {"controller": controller.name, "gateway": f"{gateway.namespace}/{gateway.name}"}
     common = {"layer": "gateway", "place": place, "flow": flow, "facts": facts}
-    answer = partial(Decision, grain="request", **common)
+    unread = tuple(f"{o} ({o.origin.place}) is not modelled" for o in view.of("GRPCRoute", "ListenerSet"))
+    answer = partial(Decision, grain="request", warnings=unread, **common)
     refuse = partial(answer, action="reject")
     port, encrypted, warnings = _listened(controller, flow), request.scheme == "https", []
     spoken = ("HTTPS", "TLS") if encrypted else ("HTTP",)
@@ -60,7 +61,7 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         for one in (x for x in left if not x.object.spec.hostnames or covering.intersection(x.object.spec.hostnames)):
             warnings.append(f"{one.object} ({one.object.origin.place}) is not attached: {one.why}")
         why = f"{by}no rule of the HTTPRoutes attached to it takes {request.method} {request.host}{request.path}"
-        return answer(action="respond", status=404, why=why, rejected=common["rejected"], warnings=tuple(warnings))
+        return answer(action="respond", status=404, why=why, rejected=common["rejected"], warnings=(*warnings, *unread))
 
     def dialled(service: Service, to: ServicePort, request: Request, **told: Any) -> Decision:
         onward = Flow("TCP", flow.destination, "", 0, request)  # a connection of the Gateway's own, from its address

@@ -111,6 +111,12 @@ def test_the_same_manifests_under_another_controller(name, given):
     assert other.with_controller(name).yaml("ingress/web") == other.yaml("ingress/web")
 
 
+def test_a_rule_for_any_host_under_a_controller_that_is_not_modelled_is_no_unknown_name():
+    ingress = INGRESS % ("", "ingressClassName: kong")
+    with pytest.raises(NotModelled, match="Kong"):
+        k8slb.load(ingress).trace("http://nobody.example/any")
+
+
 def test_an_unknown_controller_is_refused():
     with pytest.raises(InputError, match=r'no Ingress controller "konk".*traefik'):
         written().with_controller("konk")

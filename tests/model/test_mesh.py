@@ -593,10 +593,12 @@ def test_connections_that_are_too_many_are_closed():
 
 
 def test_what_is_not_modelled_is_told():
-    told = ISTIO.apply(virtual("[{fault: {}, timeout: 2s, route: [{destination: {host: order-service}}]}]")).trace(
-        ORDERS
-    )
-    assert [w.split(": ")[1] for w in told.warnings] == ["http.0.fault is not modelled"]
+    to = "route: [{destination: {host: order-service}}]"
+    told = ISTIO.apply(virtual(f"[{{corsPolicy: {{}}, timeout: 2s, {to}}}]")).trace(ORDERS)
+    assert [w.split(": ")[1] for w in told.warnings] == ["http.0.corsPolicy is not modelled"]
+    for changing in ("fault: {abort: {httpStatus: 500}}", "match: [{uri: {glob: /a}}]"):  # a guess would be wrong
+        with pytest.raises(k8slb.NotModelled, match=f"http.0.{changing[:5]}"):
+            ISTIO.apply(virtual(f"[{{{changing}, {to}}}]")).trace(ORDERS)
     given = "tls: {}, retryBudget: {}, connectionPool: {http: {maxRetries: 1}}, outlierDetection: {}"
     told = ISTIO.apply(rule(given)).trace(ORDERS)
     for aside in ("tls", "retryBudget", "connectionPool.http.maxRetries"):

@@ -284,6 +284,13 @@ def test_an_ingress_that_nobody_serves_is_told_and_goes():
     assert "no controller serves it" in made.untranslated[0] and not made.changes.rows
 
 
+def test_an_ingress_without_a_service_leaves_nothing_to_translate():
+    bucket = {"resource": {"apiGroup": "k8s.example.com", "kind": "StorageBucket", "name": "icons"}}
+    raw = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i"}}
+    with pytest.raises(k8slb.InputError, match="no Ingress of the input leads to a Service"):
+        k8slb.load(json.dumps(raw | {"spec": {"defaultBackend": bucket}})).translate()
+
+
 # --- the command ---
 
 

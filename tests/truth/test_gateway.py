@@ -431,6 +431,15 @@ def test_a_route_whose_gateway_is_missing_says_so():
     )
 
 
+def test_kinds_that_are_not_read_are_named_where_nothing_takes_the_request():
+    grpc, listeners = thing("GRPCRoute", "calls", {"parentRefs": [{"name": "web"}]}), thing("ListenerSet", "more", {})
+    cluster = load(gateway(listener(hostname="*.example")), route(to("v1"), hosts=["h.example"]), grpc, listeners)
+    for url in ("http://other.example/", "http://other.test/"):  # no rule takes the one, no listener the other
+        told = cluster.trace(url).to_dict()
+        assert told["status"] == 404 and sum("is not modelled" in w for w in told["warnings"]) == 2, told
+    assert "is not modelled" not in " ".join(cluster.trace("http://h.example/").to_dict()["warnings"])
+
+
 BACKEND = {"service": {"name": "v2", "port": {"number": 8080}}}
 
 

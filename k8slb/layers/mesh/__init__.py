@@ -88,7 +88,7 @@ def _request(view: Cluster, caller: Member, flow: Flow, to: Backend, why: str, c
         if not given:
             return Decision(**answer, **common, status=404, why=why)
         if len(given) > 1 and flow.backend is None:
-            weights, brief = [(b.name, b.weight) for b in given], (f"{by}, {route}: ", "")
+            weights, brief = [(b.name, b.weight) for b in given], (f"{by}, {route}", "")
             return among(weights, "envoy-weighted-clusters", why=f"{why}, by weight", brief=brief, **common)
         to = given[flow.backend or 0]
         if to.port is None:

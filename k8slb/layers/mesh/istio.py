@@ -96,12 +96,13 @@ def routed(view: Cluster, to: Backend, request: Request) -> tuple[VirtualService
     if not given:
         return None
     by: VirtualService = min(given, key=lambda pair: pair[0])[1]
-    matching = (r for r in by.spec.http if not r.match or any(_matches(m, request) for m in r.match))
-    route = next(matching, None)
+    route = next((r for r in by.spec.http if not r.match or any(_matches(m, request) for m in r.match)), None)
+    altering = [told for told in ignored(by) if re.search(r" http\.\d+\.(fault|match)\b", told)]
+    if altering or (route and not route.route):
+        what = altering[0].removesuffix(" is not modelled") if altering else f"redirect or delegate ({by})"
+        raise NotModelled(what)
     if route is None:
         return by, "no route matches", []
-    if not route.route:
-        raise NotModelled(f"redirect, directResponse and delegate ({by})")
     live = [part for part in route.route if part.weight or len(route.route) == 1]
     said, named = _tried(route), f"route {route.name or by.spec.http.index(route)}"
     return by, named, [replace(_backend(view, by.namespace, part, to.port), **said) for part in live]
