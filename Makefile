@@ -1,6 +1,7 @@
 # Everything lives in ./.venv; `make lab` and `make test` build it on first use.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH := .venv-bench
 READY := .venv/.ready
 SETTINGS := .venv/share/jupyter/lab/settings
 PIP := $(BIN)/pip --disable-pip-version-check
@@ -21,8 +22,15 @@ lint: $(READY)
 lessons: $(READY)
 	$(BIN)/python notebooks/build.py
 
-bench: $(READY)
-	$(BIN)/python tests/bench/run.py
+# The budgets, then the peers: make bench ARGS=--quick runs those once and small, ARGS=--write stores tests/bench/PEERS.md.
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python tests/bench/run.py
+	$(BENCH)/bin/python tests/bench/peers.py $(ARGS)
+
+$(BENCH)/.ready: pyproject.toml tests/bench/requirements.txt
+	@rm -rf $(BENCH) && $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/pip --disable-pip-version-check install -q -r tests/bench/requirements.txt -e .
+	@touch $@
 
 # Made afresh, not updated: a half-built or differently built environment must not survive.
 $(READY): pyproject.toml constraints.txt binder/overrides.json
@@ -45,5 +53,5 @@ constraints:
 	@rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-constraints dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-constraints dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

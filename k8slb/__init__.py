@@ -2,8 +2,21 @@
 
 from .answers.compare import compare
 from .answers.picks import picks
+from .changes import hpa
 from .errors import InputError, K8slbError, NotModelled
 from .front import Cluster, facts_table, load
+from .sweep import sweep
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "InputError", "K8slbError", "NotModelled", "compare", "facts_table", "load", "picks"]
+__all__ = [
+    "Cluster",
+    "InputError",
+    "K8slbError",
+    "NotModelled",
+    "compare",
+    "facts_table",
+    "hpa",
+    "load",
+    "picks",
+    "sweep",
+]

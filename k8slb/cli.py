@@ -94,12 +94,23 @@ def _shares(args: argparse.Namespace) -> int:
 
 def _send(args: argparse.Namespace) -> int:
     asked = {k: getattr(args, k) for k in ("requests", "connections", "rate", "seed", "clients", "behind_nat")}
+    asked |= {k: v for k in ("arrivals", "think", "duration") if (v := getattr(args, k)) is not None}
+    if hasattr(file := args.arrivals, "read"):
+        lines = text_of(read_bounded(file, args.max_size), file.name).splitlines()
+        asked["arrivals"] = [_seconds(line, file.name, i) for i, line in enumerate(lines, 1) if line.strip()]
     outcome = _cluster(args).send(**_question(args), **asked)
     if args.csv:
         outcome.table.to_csv(sys.stdout, index=False)
     else:
         _print(args, outcome)
     return 0 if any(outcome.counts("pod").values()) else 1
+
+
+def _seconds(text: str, file: str, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{shown(text)} is no time", expected="seconds", file=file, line=line) from None
 
 
 def _rules(args: argparse.Namespace) -> int:
@@ -144,5 +155,6 @@ def _number_or_each(text: str) -> int | dict[str, int]:
 
 TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers": _numbers}
 TYPES["number or each"] = _number_or_each
+TYPES["how or file"] = lambda text: text if text in ("poisson", "constant") else TYPES["file"](text)
 RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks, "translate": _translate}
 RUN["lab"] = lab.main

@@ -43,11 +43,19 @@ class Cluster:
 
     manifests: Manifests
     own_balancers: tuple[tuple[str, Any], ...] = ()  # (layer, a balancer's name or a function of one's own)
+    moment: Running | None = field(default=None, repr=False)  # what runs, where that is not derived from the objects
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def with_objects(self, objects: Iterable[k8s.Object]) -> Self:
         """The same cluster with other objects: what every edit comes to."""
-        return replace(self, manifests=replace(self.manifests, objects=tuple(objects)), _memo={})
+        return replace(self, manifests=replace(self.manifests, objects=tuple(objects)), moment=None, _memo={})
+
+    def while_running(self, pods: Iterable[k8s.Pod], nodes: Iterable[k8s.Node]) -> Self:
+        """The same cluster at a moment when these pods and nodes run; an edit derives them anew. The EndpointSlices of
+        Services with a selector are those that their controller would write now."""
+        own = {(o.namespace, o.name) for o in self.services.values() if o.spec.selector}
+        kept = (o for o in self.objects if not isinstance(o, k8s.EndpointSlice) or (o.namespace, o.service) not in own)
+        return replace(self.with_objects(kept), moment=replace(self.running, pods=list(pods), nodes=list(nodes)))
 
     objects = property(attrgetter("manifests.objects"))
     nodes = property(attrgetter("running.nodes"))
@@ -76,7 +84,7 @@ class Cluster:
 
     @cached_property
     def running(self) -> Running:
-        return derive.complete(self.objects)
+        return self.moment or derive.complete(self.objects)
 
     @property
     def assumptions(self) -> tuple[str, ...]:

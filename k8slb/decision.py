@@ -9,7 +9,8 @@ from collections import UserList
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple, Self
+from math import inf
+from typing import Any, Literal, NamedTuple, Self
 
 from .cluster import Cluster
 from .endpoints import Endpoint
@@ -102,9 +103,13 @@ class Limit:
 
     So many requests a second (`rate`) and `burst` more at once; kind "connections": `burst` at once. `name` is the
     setting. Where a place decides twice, one of the two decisions declares it; one that answers itself may as well.
+
+    The others are a proxy's circuit breakers for one backend: how many requests are under way there at once
+    ("requests"), how many retries ("retries"; or the part `rate` of what is under way, if that is more), how many
+    connections carry one request each ("pool"), and how many requests wait for one of them ("pending").
     """
 
-    kind: Literal["rate", "connections"]
+    kind: Literal["rate", "connections", "requests", "retries", "pool", "pending"]
     key: str
     burst: int
     rate: float = 0.0
@@ -127,7 +132,7 @@ class OnFailure:
 
     An answer of one of `statuses` is a failure too, for the `methods` named (empty: all); the last one goes to the
     client. None is tried again while others are left. `late`: how many tries may time out, where the whole request has
-    its time too (the tries' time-outs use it up; None: all of them).
+    its time too (the tries' time-outs use it up; None: all of them). `total`: that time, in seconds (0: any).
     """
 
     tries: int = 1
@@ -137,6 +142,7 @@ class OnFailure:
     methods: frozenset[str] = frozenset()
     budget: Budget | None = None
     late: int | None = None
+    total: float = 0.0
 
     def answer(self, action: str) -> int:
         """The status for a peer that refused ("reject") or stayed silent."""
@@ -159,6 +165,36 @@ class Ejects:
 
 
 @dataclass(frozen=True, slots=True)
+class Warmup:
+    """Slow start: for `window` seconds after it came a peer has max(`least`, (seconds / window) ** (1 / `aggression`))
+    of its weight (Envoy 1.40, edf_lb_base: applySlowStartFactor)."""
+
+    window: float
+    least: float = 0.1
+    aggression: float = 1.0
+
+    def weight(self, seconds: float) -> float:
+        return 1.0 if seconds >= self.window else max(self.least, (seconds / self.window) ** (1 / self.aggression))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request costs where it is served: `mean` seconds of one of `workers` (`cv`: standard deviation over mean).
+
+    Where all are busy it waits its turn. `queue`: how many may wait (None: any number); one more is answered 503. For
+    `cold` seconds after it became ready a pod works at `speed` of its full speed.
+    """
+
+    mean: float
+    spread: Literal["constant", "exponential", "lognormal"] = "constant"
+    cv: float = 0.0
+    workers: int = 1
+    queue: int | None = None
+    cold: float = 0.0
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One layer's answer. `state` names the counter a balancer with memory uses: (place, Service port)."""
 
@@ -177,13 +213,20 @@ class Decision:
     on_failure: OnFailure | None = None
     limits: tuple[Limit, ...] = ()
     ejects: Ejects | None = None
+    warmup: Warmup | None = None
     key_text: str = ""  # what a hash works on in place of the request's path
     status: int | None = None
-    takes: float = 0.0  # seconds, of a pod: until it answers, or until nobody waits for it any more
+    work: Work | None = None
+    reason: str = ""  # why it is not answered, in a few words
     rule: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> float:
+        """The seconds that one request takes here on average, or until nobody waits for it any more."""
+        return (self.flow.patience if self.action == "drop" else self.work.mean) if self.work else 0.0
 
     @property
     def splits(self) -> bool:
@@ -201,23 +244,32 @@ class Hop:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A cluster as it changes: (second, cluster) pairs in order, and how many seconds late each place learns of it.
+    """A cluster as it changes, and as each place learns of it: (second, cluster) pairs in order, and `lag`, by how many
+    seconds who is late.
 
-    A still cluster is a timeline of one.
+    Who: a place, its name ("node-b"), what it does ("ingress", "gateway", "mesh") or its kind ("node", "pod",
+    "cloud-lb"); the first of these that is there counts, and nobody else is late. What really answers at a place is
+    seen `at` once. A still cluster is a timeline of one.
     """
 
     moments: tuple[tuple[float, Cluster], ...]
-    lag: Mapping[Place, float] = field(default_factory=dict)
+    lag: Mapping[Place | str, float] = field(default_factory=dict)
 
     @classmethod
     def still(cls, cluster: Cluster) -> Self:
         return cls(((0.0, cluster),))
 
     @classmethod
-    def changing(cls, first: Cluster, becomes: Mapping[float, Cluster]) -> Self:
-        """`first`, and the clusters it becomes after so many seconds. InputError for what is no such mapping."""
+    def changing(cls, first: Cluster, becomes: "Mapping[float, Cluster] | Timeline") -> "Timeline":
+        """`first`, and the clusters it becomes after so many seconds; a Timeline is one already. InputError for what is
+        no such mapping, and for another cluster's Timeline."""
+        if isinstance(becomes, Timeline):
+            if becomes.moments[0][1] is not first:
+                raise InputError("this is the change of another cluster", expected="a change made from this very one")
+            return becomes
         if not isinstance(becomes, Mapping):
-            raise InputError(f"{shown(becomes)} is no change over time", expected="{SECONDS: CLUSTER, ...}")
+            expected = "{SECONDS: CLUSTER, ...}, or what rollout, drain, ... give"
+            raise InputError(f"{shown(becomes)} is no change over time", expected=expected)
         for after, cluster in becomes.items():
             if not (isinstance(after, (int, float)) and 0 < after < 1e12 and isinstance(cluster, Cluster)):
                 told = f"{shown(after)}: {shown(type(cluster).__name__)} is no change over time"
@@ -230,9 +282,29 @@ class Timeline:
         lags = {0.0, *self.lag.values()}
         return sorted({0.0} | {t + lag for t, _ in self.moments[1:] for lag in lags})
 
-    def seen_by(self, place: Place, now: float = 0.0) -> Cluster:
-        """The cluster as `place` knows it at `now`."""
-        if len(self.moments) == 1:
-            return self.moments[0][1]
-        known_until = now - self.lag.get(place, 0.0)
-        return self.moments[max(0, bisect_right([t for t, _ in self.moments], known_until) - 1)][1]
+    @cached_property
+    def _times(self) -> list[float]:
+        return [t for t, _ in self.moments]
+
+    def at(self, now: float = 0.0) -> Cluster:
+        """The cluster as it is at `now`: what is really there to answer."""
+        return self.moments[max(0, bisect_right(self._times, now) - 1)][1]
+
+    def seen_by(self, place: Place, now: float = 0.0, role: str = "") -> Cluster:
+        """The cluster as `place` knows it at `now`; `role`: what it does there."""
+        late = next((self.lag[who] for who in (place, place.name, role, place.kind) if who in self.lag), 0.0)
+        return self.at(now - late + 1e-9)  # so that what is learned at an instant is known at it
+
+    def spans(self, of: Callable[[float], object]) -> list[tuple[float, float, Any]]:
+        """(from second, to second, what `of` is then) from 0 to inf, without a break where it stays the same."""
+        found: list[tuple[float, float, Any]] = []
+        for now, until in zip(self.instants, [*self.instants[1:], inf], strict=True):
+            it = of(now)
+            begin = found.pop()[0] if found and found[-1][2] == it else now
+            found.append((begin, until, it))
+        return found
+
+    @property
+    def told(self) -> str:
+        """What happens, as a sentence goes on."""
+        return "the cluster changed after " + ", ".join(f"{t:g}" for t in self._times[1:]) + " s"

@@ -1,25 +1,24 @@
-"""Many requests at once.
+"""Many requests: when each is sent, and what became of it.
 
-A million requests meet only a few dozen different decisions: those that stand at the same place with the same flow
-share one. While the cluster is still and nothing but connections is remembered, balancers that are memoryless or take
-turns pick for all of them in one array operation. Everything else goes one after the other (`memory.InOrder`).
+Arrays tell where they can (`arrays`); where what happens next depends on what happened before, the clock does, request
+by request (`memory`).
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from .arrays import AtOnce, Remembers
 from .balancers.base import Balancer
 from .clients import Clients, clients_of
-from .decision import Decision, Timeline
+from .decision import Timeline
 from .errors import InputError, shown, whole
-from .failures import failed, tries_of
+from .layers.pods import time_of
 from .memory import InOrder
-from .path import MAX_HOPS, MAX_SEED, Start, in_circles
-from .sender import At, Sender
+from .path import MAX_SEED, Start
+from .sender import Sender
 
 MAX_REQUESTS = 20_000_000
 
@@ -28,7 +27,10 @@ MAX_REQUESTS = 20_000_000
 class Run:
     """What became of each request, as arrays: `columns` maps a column's name to (names, code of each request).
 
-    Code -1 stands for nothing (a request that never got there). `time` is in seconds where there was a rate.
+    Code -1 stands for nothing (a request that never got there). `time`: the second at which each was sent, where there
+    was a clock. Where pods or replicas take time as well, `latency` is in seconds from sending to the answer or loss;
+    `spent` in waiting and service at each layer that takes any; `worked` gives for the address of a pod or replica (the
+    seconds its workers were busy, how many they are), and `until` is the second at which the last request ended.
     `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often, and
     `alike` how many picks of equal weight would spread the requests as much (fewer where some picks carry more).
     `reset` and `aged` count connections that were opened anew, because what they led to was gone or for their age.
@@ -48,10 +50,10 @@ class Run:
     aged: int = 0
     notes: tuple[str, ...] = ()
     balancers: Mapping[str, Balancer] = field(default_factory=dict)
-
-
-class _Remembers(Exception):
-    """What happens next depends on what happened before: only requests in order of arrival can tell."""
+    latency: np.ndarray | None = None
+    spent: Mapping[str, np.ndarray] = field(default_factory=dict)
+    worked: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    until: float = 0.0
 
 
 def send(
@@ -65,42 +67,85 @@ def send(
     clients: int = 1,
     behind_nat: float = 0.0,
     max_age: float | None = None,
+    arrivals: str | Sequence[float] = "poisson",
+    think: str | float | None = None,
 ) -> Run:
     """Send `requests` over `connections` (each request its own where None; requests take them in turn, as connections
     take the clients).
 
-    `rate` (per second) gives the requests Poisson arrival times, `duration` (seconds) their number as rate * duration.
+    `rate` (per second) gives the requests times of arrival, `duration` (seconds) their number as rate * duration:
+    `arrivals` "poisson" or "constant"; or the seconds themselves, in order, without a rate. With `think` instead each
+    connection is a user who waits for the answer, thinks for so long ("1s exponential") and sends again: a closed loop.
     Raises InputError for numbers that cannot be.
     """
     requests = _how_many(requests, rate, duration, max_age)
+    rng = np.random.default_rng(seed := whole(seed, "the seed", 0, MAX_SEED))
+    time = _times(rng, requests, rate, arrivals)
+    thinks = _thinks(think, connections, time is not None)
+    requests = requests if time is None else len(time)
     held = None if connections is None else min(requests, whole(connections, "connections", 1, MAX_REQUESTS))
-    seed = whole(seed, "the seed", 0, MAX_SEED)
     views = [cluster for _, cluster in timeline.moments]
     for what, given in (("a change over time", len(views) > 1), ("max_age", max_age is not None)):
-        if given and rate is None:
+        if given and time is None and not thinks:
             raise InputError(f"{what} needs times of arrival", expected="rate=REQUESTS_PER_SECOND")
     who = clients_of(views, begin, clients, behind_nat)
     if held is not None and held < min(who.users, requests):
         problem = f"{held:,} connections are too few for {who.users:,} clients"
         raise InputError(problem, expected="at least one for each")
-    rng = np.random.default_rng(seed)
-    time = np.cumsum(rng.exponential(1 / rate, requests)) if rate else None
-    connection = np.arange(requests, dtype=np.int64) % (held or requests)
-    common = (timeline, who, requests, held, time, seed)
+    connection = np.arange(requests) % held if held else np.arange(requests)
+    common = (timeline, who, requests, held, np.zeros(requests) if thinks else time, seed)
     try:
-        if max_age is not None or len(views) > 1:
-            raise _Remembers
-        sender: Sender = _AtOnce(*common, connection=connection, arrays=rng)
+        if max_age is not None or len(views) > 1 or thinks:
+            raise Remembers
+        sender: Sender = AtOnce(*common, connection=connection, arrays=rng)
         sender.run()
-    except _Remembers:
-        sender = InOrder(*common, max_age=max_age)
+    except Remembers:
+        sender = InOrder(*common, max_age=max_age, think=thinks)
         sender.run()
+    connection = sender.connection
     columns = {name: (list(names), codes) for name, (names, codes) in sender.ledger.columns.items() if names}
     if who.users > 1:
         columns["client"] = (list(who.addresses), who.address_of[connection % who.users].astype(np.int32))
     counters = {name: len(places) for name, places in sender.used.items()}
     picked = (counters, sender.picks, sender.alike, sender.reset, sender.aged, tuple(sender.notes), sender.balancers)
-    return Run(requests, held or requests, connection, time, columns, who, *picked)
+    timed = (sender.latency, sender.spent, sender.worked, sender.until) if sender.worked else ()
+    return Run(requests, held or requests, connection, sender.time, columns, who, *picked, *timed)
+
+
+def _times(rng: np.random.Generator, requests: int, rate: float | None, arrivals: Any) -> np.ndarray | None:
+    """When each request is sent, if that is said."""
+    if isinstance(arrivals, str):
+        if arrivals not in ("poisson", "constant"):
+            expected = '"poisson", "constant", or the seconds in order'
+            raise InputError(f"{shown(arrivals)} is no way to arrive", expected=expected)
+        if rate is None:
+            return None
+        if arrivals == "constant":
+            return np.arange(requests) / rate
+        gaps = rng.exponential(1 / rate, requests)
+        return np.cumsum(gaps, out=gaps)
+    try:
+        given = np.array(list(arrivals), dtype=float)
+    except (TypeError, ValueError):
+        given = np.full((1, 1), np.nan)
+    if given.ndim != 1 or not 0 < len(given) <= MAX_REQUESTS or not (np.diff(given, prepend=0.0) >= 0).all():
+        raise InputError("these are no times of arrival", expected="seconds from 0 on, in order, such as [0.1, 0.25]")
+    if rate is not None:
+        raise InputError("times of arrival and a rate say two things", expected="one of them")
+    return given
+
+
+def _thinks(think: Any, connections: int | None, clocked: bool) -> tuple[float, str, float] | None:
+    """(mean, how it is spread, standard deviation over mean) of the seconds for which users think, if they do."""
+    if think is None:
+        return None
+    timed = time_of(think if isinstance(think, str) else f"{think:f}s" if type(think) in (int, float) else "")
+    if timed is None:
+        raise InputError(f"{shown(think)} is no time to think", expected='seconds, or text such as "1s exponential"')
+    if clocked or connections is None:
+        expected = "connections=N (how many users there are), and no rate"
+        raise InputError("users who think send when they have their answer", expected=expected)
+    return timed
 
 
 def _how_many(requests: int, rate: float | None, duration: float | None, max_age: float | None) -> int:
@@ -112,97 +157,3 @@ def _how_many(requests: int, rate: float | None, duration: float | None, max_age
             raise InputError("a duration needs a rate", expected="rate=REQUESTS_PER_SECOND")
         requests = max(1, round(rate * duration))
     return whole(requests, "requests", 1, MAX_REQUESTS)
-
-
-class _AtOnce(Sender):
-    """All requests hop by hop, those at one place with one flow together."""
-
-    def __init__(self, *common: Any, connection: np.ndarray, arrays: np.random.Generator):
-        super().__init__(*common)
-        self.connection, self.arrays, self.alike = connection, arrays, self.picks
-
-    def run(self) -> None:
-        who, everyone = self.clients, np.arange(self.requests)
-        of = who.start_of[who.address_of[self.connection % who.users]] if len(who.starts) > 1 else None
-        standing: dict[tuple[At, At | None], list[np.ndarray]] = defaultdict(list)  # (where, the proxy that sent it)
-        for i, start in enumerate(who.starts):
-            mine = everyone if of is None else everyone[of == i]
-            if len(mine):
-                standing[self.at((start.place, start.flow, start.via)), None].append(mine)
-        for hop in range(MAX_HOPS + 1):
-            moving: dict[object, list[tuple[At, At | None, np.ndarray]]] = defaultdict(list)
-            for (at, proxy), parts in standing.items():
-                mine = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
-                decision = in_circles(at.decision) if hop == MAX_HOPS else at.decision
-                if decision.limits:
-                    raise _Remembers
-                if decision.action == "forward":
-                    moving[at.state].append((at, proxy, mine))
-                else:
-                    answers = proxy and failed(proxy.decision, decision.action, None)
-                    status = proxy.decision.on_failure.answer(decision.action) if answers else decision.status
-                    self.ledger.ended(decision, "respond" if answers else decision.action, status, mine)
-            standing = defaultdict(list)
-            for several in moving.values():
-                together = np.sort(np.concatenate([m for *_, m in several])) if len(several) > 1 else several[0][2]
-                picks = self._picks(several[0][0], several[0][1] is not None, together)
-                for at, proxy, mine in several:
-                    own = picks if len(several) == 1 else picks[np.searchsorted(together, mine)]
-                    for index, chosen in _split(mine, own, len(at.onward)):
-                        self.ledger.passed(at.decision, at.decision.candidates[index], chosen)
-                        standing[self.onward(at, index), at if at.decision.on_failure else proxy].append(chosen)
-
-    def _picks(self, at: At, proxied: bool, who: np.ndarray) -> np.ndarray:
-        """The index of the candidate for each request in `who`: one pick per connection, or per request at L7."""
-        entry, held, lasting = at.entry, self.held, self.held and self.time is not None and self.time[-1]
-        if at.affinity or (entry and held and (held > entry.capacity or lasting > (entry.unused or entry.timeout))):
-            raise _Remembers
-        if at.cookie or ((tries_of(at.decision) > 1 or at.outliers) and self._may_fail(at.decision, at, 5)):
-            raise _Remembers
-        if len(at.onward) == 1 or at.policy is None:
-            return np.zeros(len(who), dtype=np.int8)
-        if at.decision.layer != "pods":
-            self.picked_by(at)
-        if at.decision.grain == "request" or proxied or held in (None, self.requests):  # a proxy dials for each request
-            return self._draw(at, len(who))
-        first, which = np.unique(self.connection[who], return_inverse=True)
-        return self._draw(at, len(first))[which]
-
-    def _may_fail(self, proxy: Decision, at: At, depth: int) -> bool:
-        """Whether what it leads to may be a failure, which the proxy's next pick depends on: a try uses up a turn, a
-        peer is ejected."""
-        end = at.decision
-        if end.action == "forward":
-            return depth > 0 and any(
-                self._may_fail(proxy, self.onward(at, i), depth - 1) for i in range(len(at.onward))
-            )
-        return failed(proxy, end.action, end.status) or bool(proxy.ejects and (end.status or 0) >= 500)
-
-    def _draw(self, at: At, units: int) -> np.ndarray:
-        """Picks for `units` arrivals in a row, as the balancer's own `pick` would give them."""
-        policy, peers, count = at.policy, at.decision.candidates, len(at.onward)
-        if at.decision.layer != "pods":
-            self.picks[policy.name] += units
-        if policy.memoryless and len({p.weight for p in peers}) == 1:
-            return self.arrays.integers(0, count, units, dtype=np.int16 if count < 30_000 else np.int32)
-        if policy.memoryless:
-            reached = np.cumsum([float(share) for share in policy.exact(peers, None)])
-            return np.searchsorted(reached[:-1], self.arrays.random(units), side="right")
-        if not policy.cycle or not all(p.weight for p in peers):
-            raise _Remembers
-        state = at.memory
-        first = policy.pick(peers, state, self.rng, None, 0.0)
-        state["at"] = (first + policy.cycle * (units - 1)) % count
-        return ((first + policy.cycle * np.arange(units, dtype=np.int64)) % count).astype(np.int32)
-
-
-def _split(who: np.ndarray, picks: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, the requests that picked it, in order of arrival) for every candidate that was picked."""
-    if count == 1:
-        yield 0, who
-        return
-    ordered = who[np.argsort(picks, kind="stable")]
-    ends = np.cumsum(np.bincount(picks, minlength=count))
-    for index, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if end > begin:
-            yield index, ordered[begin:end]

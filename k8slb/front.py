@@ -1,11 +1,11 @@
 """What people type: `load`, and a Cluster whose methods are a line each, or functions of `kubectl`."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from . import kubectl, path
+from . import changes, kubectl, path
 from .answers.shares import Shares
 from .answers.summary import summary
 from .answers.trace import Trace, Why
@@ -53,17 +53,25 @@ class Cluster(BareCluster):
         seed: int = 0,
         clients: int = 1,
         behind_nat: float = 0.0,
-        becomes: Mapping[float, BareCluster] | None = None,
+        becomes: Mapping[float, BareCluster] | Timeline | None = None,
         max_age: float | None = None,
+        arrivals: str | Sequence[float] = "poisson",
+        think: str | float | None = None,
     ):
         """Many requests; the same seed gives the same Outcome.
 
         They take `connections` in turn, which stay open to the end; where None each opens a new one, closed at once.
         `clients` send in turn, a fraction `behind_nat` of them from one address; client pods are on each node in turn
-        (`via` puts all on one; their addresses: k8slb/clients.py), and each keeps the cookies it is given. With a
-        `rate` (per second, arriving at random) the cluster may change, `becomes={SECONDS: CLUSTER}`: connections stay
-        with their pods, and one whose pod is gone is reset and opened anew, as is one older than `max_age` seconds
-        (gRPC's MAX_CONNECTION_AGE, without its jitter). Entries of closed connections make room in a conntrack table.
+        (`via` puts all on one; their addresses: k8slb/clients.py), and each keeps the cookies it is given.
+
+        Time passes with a `rate` (per second; `arrivals` "poisson" or "constant", and `duration` for the number of
+        requests), with the seconds at which each is sent (`arrivals=[0.0, 0.2, ...]`), or with users who wait for the
+        answer and then `think` ("1s exponential"; as many as `connections`). Then pods and controllers serve at the
+        pace that their annotations say (k8slb/service-time), with queues, and the cluster may change,
+        `becomes={SECONDS: CLUSTER}` or `becomes=shop.rollout("order")` (and drain, node_dies, pod_dies, autoscale):
+        connections stay with their pods, and one whose pod is gone is reset and opened anew, as is one older than
+        `max_age` seconds (gRPC's MAX_CONNECTION_AGE, without its jitter). A connection that was closed makes room in a
+        conntrack table after 120 seconds, at once where no time passes.
         """
         from . import engine  # loads numpy
         from .outcome import Outcome
@@ -72,7 +80,8 @@ class Cluster(BareCluster):
         timeline = self.timeline if becomes is None else Timeline.changing(self, becomes)
         for _, cluster in timeline.moments[1:]:  # whoever asks is there to the end
             path.start(cluster, url, from_, via, method, headers)
-        run = engine.send(timeline, begin, requests, connections, rate, duration, seed, clients, behind_nat, max_age)
+        more = (rate, duration, seed, clients, behind_nat, max_age, arrivals, think)
+        run = engine.send(timeline, begin, requests, connections, *more)
         return Outcome(url, run, timeline)
 
     def rules(self, node: str, mode: str | None = None) -> Why:
@@ -89,6 +98,8 @@ class Cluster(BareCluster):
     with_nodes, with_proxy, with_load_balancer = kubectl.with_nodes, kubectl.with_proxy, kubectl.with_load_balancer
     with_controller = kubectl.with_controller
     with_pods, with_balancer = kubectl.with_pods, kubectl.with_balancer
+    rollout, autoscale, drain = changes.rollout, changes.autoscale, changes.drain
+    pod_dies, node_dies = changes.pod_dies, changes.node_dies
 
     def __str__(self) -> str:
         return printable(summary(self))

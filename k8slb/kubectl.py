@@ -19,7 +19,7 @@ from .reader import Document, items_of, read, resolve
 
 SHORT = {"po": "pod", "rs": "replicaset", "ds": "daemonset", "sts": "statefulset", "deploy": "deployment"}
 BALANCING = ("kube-proxy", "ingress", "gateway", "mesh", "cloud-lb")
-SHORT |= {"svc": "service", "ing": "ingress", "no": "node", "ns": "namespace"}
+SHORT |= {"svc": "service", "ing": "ingress", "no": "node", "ns": "namespace", "hpa": "horizontalpodautoscaler"}
 
 
 def scale(cluster: Cluster, name: str, replicas: int) -> Cluster:
@@ -102,14 +102,32 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
     return cluster.with_objects([*(o for o in cluster.objects if not isinstance(o, Node)), *kept])
 
 
-def with_pods(cluster: Cluster, name: str, fail: Any = None, service_time: Any = None, workers: Any = None) -> Cluster:
-    """The same cluster with other pods of a workload, or another Pod: `fail`, the share of requests that each answers
-    500 (0.1, or "0.1 503" with another status). Written as annotations, as are `service_time` and `workers`.
+def with_pods(
+    cluster: Cluster,
+    name: str,
+    fail: Any = None,
+    service_time: Any = None,
+    workers: Any = None,
+    queue: Any = None,
+    cold: Any = None,
+    down: Any = None,
+) -> Cluster:
+    """The same cluster with other pods of a workload, or another pod, by annotations (layers/pods.py): `fail`, the
+    share of requests that each answers 500 (0.1, or "0.1 503" for another one); `service_time` ("20ms exponential"),
+    `workers` that serve one request each at a time, `queue` (how many may wait), `cold` ("60s 0.1"), `down` ("closed",
+    "refuses" or "silent", whatever their conditions say).
     """
-    given = {"fail": fail, "service-time": service_time, "workers": workers}
+    given = {"fail": fail, "service-time": service_time, "workers": workers, "queue": queue, "cold": cold, "down": down}
     given["fail"] = f"{fail:.6f}".rstrip("0").rstrip(".") if isinstance(fail, float) else fail
     patch = {"metadata": {"annotations": {f"k8slb/{k}": str(v) for k, v in given.items() if v is not None}}}
-    made = find(name, [o for o in cluster.objects if isinstance(o, (Workload, Pod))], "workload or pod")
+    there = {o.key: o for o in cluster.objects}
+    owners = {(o.namespace, o.kind, o.name) for o in there.values() if isinstance(o, Workload)}
+    derived = [p for p in cluster.pods if p.key not in there and owner_of(p) in owners]
+    made = find(name, [*(o for o in there.values() if isinstance(o, (Workload, Pod))), *derived], "workload or pod")
+    if made.key not in there:  # one of a workload's pods: they are all written down
+        its = [p for p in derived if owner_of(p) == owner_of(made)]
+        there |= {p.key: decode_mapping(raw := plain(p), Document(raw, p.origin)) for p in its}
+        made = there[made.key]
 
     def with_patch(one: Object) -> Object:
         if one is made and not isinstance(one, Pod):
@@ -117,7 +135,11 @@ def with_pods(cluster: Cluster, name: str, fail: Any = None, service_time: Any =
         its = isinstance(made, Workload) and one.namespace == made.namespace and isinstance(one, Pod)
         return changed(one, patch) if one is made or (its and made.spec.selector.matches(one.metadata.labels)) else one
 
-    return cluster.with_objects(map(with_patch, cluster.objects))
+    return cluster.with_objects(map(with_patch, there.values()))
+
+
+def owner_of(pod: Pod) -> tuple[str, str, str] | None:
+    return next(((pod.namespace, owner.kind, owner.name) for owner in pod.metadata.ownerReferences), None)
 
 
 def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> Cluster:

@@ -1,223 +1,307 @@
-"""Requests one after the other, in order of arrival, with all that is remembered on the way.
+"""Requests one after the other, in order of time, with all that is remembered on the way.
 
 An open connection keeps the way it took (conntrack on the node whose rules it met, a load balancer's flow table, the
 proxy it ended at) while its pod exists and its entry lasts. ClientIP affinity keeps an address with a pod, per state of
 the decision: a Service port on one node, in IPVS mode a virtual server. A balancer that counts is told of each
 connection that opens and closes.
 
-A request is under way for as long as its pod takes (`k8slb/service-time`), however many others the pod has: there are
-no queues. So long it counts for limits and balancers, and its answer teaches them nothing. Without times of arrival all
-requests come at once, and none that takes any time ends before the last has come. All tries of a request are picked as
-it comes, by what is known then.
+With a clock a request is a generator that yields the moment at which it goes on: when its pod is done with it, when the
+proxy before that has waited long enough, when a connection is free. What is decided then, such as whom a proxy tries
+next, is decided by what is known then. Pods and the replicas of controllers serve in turn (`serving.Station`), also
+those for whom nobody waits any more. Until it is answered a request counts for limits and balancers, and these learn
+how long it took. Packets take no time, nor does it to find out that one was refused or dropped. In a closed loop each
+user sends, waits for the answer, thinks, and sends again.
+
+Without a clock (no times of arrival) all requests come at once, there are no queues, and none that takes any time ends
+before the last has come.
 """
 
 from bisect import bisect_right
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, NamedTuple
+from math import inf
+from random import Random
+from typing import Any
 
 import numpy as np
 
-from .balancers.base import closed, forgotten, opened
-from .decision import Candidate, Limit, Place, pod_place
-from .endpoints import of_port
-from .failures import failed, tries_of, untried
-from .path import MAX_HOPS, key_of
-from .remembered import Affinity, Outliers
-from .sender import At, Sender
+from .balancers.base import forgotten
+from .connections import TABLE_FULL, Connection, Connections, End, Way
+from .decision import Candidate, Limit, Work
+from .failures import failed, tries_of
+from .path import MAX_HOPS
+from .remembered import Outliers
+from .sender import TIMED_OUT, At
+from .serving import Station, units
 
-TABLE_FULL = "conntrack table full"  # what the column `lost` says of a connection that found no room
-PORTS = (32768, 28232)  # the first port a client dials from, and how many there are (Linux: ip_local_port_range)
-LINGERS = 120.0  # seconds that IPVS goes on counting a connection that was closed
-
-
-class _End(NamedTuple):
-    """Where a request ends, what who sent it there sees of it (action and status), and the limit that refused it."""
-
-    at: At
-    action: str
-    status: int | None = None
-    limit: str = ""
+FULL = "queue full"  # the reason of an answer 503 of a pod where as many wait as may
 
 
 @dataclass(slots=True, eq=False)
-class _Connection:
-    """A client's connection: the way it took, and its end, where each of its requests goes on if it is "forward"."""
+class _Proxy:
+    """One on a request's way that may try again: where, how much was met and counted before, until when in all; whom it
+    tried since when; whether this try has a connection of its `circuit`, or is a retry that counts there."""
 
-    user: int
-    source: str
-    port: int
-    assumed: str  # the address by which the decisions know its client
-    opened: float
-    used: float
-    epoch: int
-    end: _End
-    draw: int = -1
-    rules: At | None = None  # the kube-proxy rules whose node has an entry of it
-    hops: list[tuple[At, int]] = field(default_factory=list)
-    counted: list[Callable] = field(default_factory=list)  # what to do when it closes
-
-    @property
-    def failed(self) -> bool:
-        return self.end.action not in ("forward", "respond")
+    at: At
+    depth: int
+    held: int
+    until: float
+    tried: list[Candidate] = field(default_factory=list)
+    late: int = 0
+    begun: float = 0.0
+    connected: bool = False
+    retries: bool = False
 
 
-class InOrder(Sender):
-    """One after the other."""
+class InOrder(Connections):
+    """One after the other. `think`: (mean, spread, cv) of how long each of `held` users thinks, in a closed loop."""
 
-    def __init__(self, *common: Any, max_age: float | None):
-        super().__init__(*common)
-        self.max_age, self.now, self.draw = max_age, 0.0, -1  # draw: the last pick on the way
-        self.drawn: list[str] = []  # the balancer of each pick
-        self._texts: dict[tuple[int, tuple], str] = {}  # in users' cookies
-        self._fresh: set[tuple] = set()  # the cookies that are given in answer to this request
-        self._users: set[int] = set()  # who have one
+    def __init__(self, *common: Any, max_age: float | None, think: tuple[float, str, float] | None = None):
+        *_, time, seed = common
+        super().__init__(*common, max_age=max_age, clock=think is not None or time is not None)
+        self.think, self.seed, self.sent, self.until = think, seed, 0, 0.0
         self._limits: set[Limit] = set()
-        self.tries = 1
-        self._tables: dict[Place, OrderedDict[_Connection, None]] = defaultdict(OrderedDict)
-        self._address_of, self._start_of = self.clients.address_of.tolist(), self.clients.start_of.tolist()
-        starts = [(start.place, start.flow, start.via) for start in self.clients.starts]
-        self._start_at = cache(lambda which, epoch: self.at(starts[which], epoch))
-        self._dialled: Counter[int] = Counter()
-        self.spent = 0.0  # seconds that the request has taken so far
-        self._ending: list[tuple[float, int, Callable]] = []  # what happens then, the earliest first
+        self._connections: dict[int, Connection] = {}
+        self._ways: dict[tuple, list[int]] = defaultdict(list)
+        self._draws = [-1] * self.requests
+        self._times = Random(f"{seed} times")  # so that picks are the same whatever pods take
+        self._going: list[tuple[float, int, Iterator]] = []  # who goes on when, the earliest first
         self._numbers = count()
-        self._lingering: deque[tuple[float, dict, Candidate]] = deque()
+        self._next = 0.0 if len(self.timeline.instants) > 1 else inf  # change of the cluster
+        self._current: Iterator = iter(())
+        self.connection = np.arange(self.requests, dtype=np.int64) % (self.held or self.requests)
+        self._took = [0.0] * self.requests if self.clock else []
+        self.spent: dict[str, Any] = defaultdict(lambda: [0.0] * self.requests)
+
+    # --- time ---
 
     def run(self) -> None:
-        connections: dict[int, _Connection] = {}
-        ways: dict[tuple, list[int]] = defaultdict(list)
-        times, draw_of = self.time if self.time is None else self.time.tolist(), np.full(self.requests, -1)
-        for request in range(self.requests):
-            if times:
-                while self._ending and self._ending[0][0] <= times[request]:
-                    self.now, _, happens = heappop(self._ending)
-                    happens()
-                self.now = times[request]
-                self.epoch = bisect_right(self.timeline.instants, self.now) - 1
-                while self._lingering and self._lingering[0][0] <= self.now:
-                    forgotten(*self._lingering.popleft()[1:])
-            number = request % self.held if self.held else request
-            connection = connections.get(number)
-            if new := connection is None or not self._goes_on(connection):
-                connection = self._open(number, connection)
-                if self.held:
-                    connections[number] = connection
-            ways[self._deliver(connection)].append(request)
-            draw_of[request] = self.draw
-            if new and (not self.held or connection.failed):
-                self._close(connection, self.spent)
-        retried = any(tries > 1 for tries, *_ in ways)
-        for (tries, end, *hops), requests in ways.items():
-            who = np.array(requests)
-            for at, index in hops:
-                self.ledger.passed(at.decision, at.decision.candidates[index], who)
-            if end.limit:
-                self.ledger.put("refused_by", who, end.limit)
-            if retried:
-                self.ledger.put("tries", who, str(tries))
-            self.ledger.ended(end.at.decision, end.action, end.status, who)
-        self.notes += self._noted(sum((tries - 1) * len(requests) for (tries, *_), requests in ways.items()))
-        names, carried = np.array(self.drawn), np.bincount(draw_of[draw_of >= 0], minlength=len(self.drawn))
-        self.picks.update(self.drawn)
-        for name in self.used:
-            mine = carried[names == name].astype(float)
-            self.alike[name] = mine.sum() ** 2 / max(1.0, (mine**2).sum())
+        if self.think is not None:
+            self.time = np.zeros(self.requests)
+            self.connection = np.zeros(self.requests, np.int64)
+            pause = units(Work(*self.think), Random(f"{self.seed} think"))
+            for number in range(self.held or 1):
+                self._goes(self._user(number, pause))
+        else:
+            for request, moment in enumerate([0.0] * self.requests if self.time is None else self.time.tolist()):
+                if self.clock:
+                    self._pass(moment)
+                    self._turn(moment)
+                self._goes(self._request(request, request % self.held if self.held else request))
+        self._pass(inf)
+        self._sums_up()
 
-    def _noted(self, retries: int) -> Iterator[str]:
-        if users := len(self._users):
-            yield f"{users:,} users who keep their cookies" if users > 1 else "one user, who keeps the cookie"
-        if retries:
-            yield f"{retries:,} retr{'ies' if retries > 1 else 'y'}"
-        timed = any(at.decision.takes for at in self._known.values())
-        if self.time is None and any(limit.kind == "rate" or timed for limit in self._limits):
-            yield "without a rate they come all at once, which is what the limits see"
-        open_ = {limit.name for limit in self._limits if limit.kind == "connections" and not timed}
-        for name in sorted(open_.difference(self.ledger.columns["refused_by"][0])):
-            yield f"{name} refused nobody, as pods take no time to answer here"
-        if ejections := sum(kept.ejections for kept in self._kept.values() if isinstance(kept, Outliers)):
-            ever = "" if self.time is not None else " for good, as no time passes without a rate"
-            yield f"{ejections:,} ejection{'s' * (ejections > 1)}{ever}"
+    def _pass(self, moment: float) -> None:
+        """All that happens until then."""
+        while self._going and self._going[0][0] <= moment:
+            now, _, steps = heappop(self._going)
+            self._turn(now)
+            self._goes(steps)
 
-    def _open(self, number: int, before: _Connection | None) -> _Connection:
-        """A new connection, and what is decided once for all of it. A UDP client keeps its port."""
-        user = number % len(self._address_of)
-        address = self._address_of[user]
-        at = self._start_at(self._start_of[address], self.epoch)
-        _, flow, _ = at.key
-        port = PORTS[0] + self._dialled[address] % PORTS[1]
-        self._dialled[address] += 1
-        port = before.port if before and flow.protocol == "UDP" else port
-        source, now = self.clients.addresses[address], self.now
-        opened = _Connection(user, source, port, flow.source, now, now, self.epoch, _End(at, "forward"))
-        self.draw = -1
-        opened.end = self._follow(opened, at, opened.hops, opened.counted, False)
-        opened.draw = self.draw
-        return opened
+    def _turn(self, now: float) -> None:
+        self.now = now
+        if now >= self._next:
+            self.epoch = bisect_right(self.timeline.instants, now) - 1
+            self._next = (*self.timeline.instants, inf)[self.epoch + 1]
+        while self.lingering and self.lingering[0][0] <= now:
+            forgotten(*self.lingering.popleft()[1:])
 
-    def _deliver(self, connection: _Connection) -> tuple:
-        """One request on its connection: (tries, its _End, *hops)."""
-        connection.used, self.draw, self.tries = self.now, connection.draw, 1
-        if connection.end.action != "forward":
-            self.spent = connection.end.at.decision.takes
-            return 1, connection.end, *connection.hops
-        hops, counted, self.spent = connection.hops.copy(), [], 0.0
-        self._fresh.clear()
-        end = self._follow(connection, connection.end.at, hops, counted, True)
-        self._after(self.spent, *counted)
-        return self.tries, end, *hops
+    def _goes(self, steps: Iterator[float | None]) -> None:
+        """One on, to the moment at which it says that it goes on; None: it has ended, or someone else will know."""
+        self._current = steps
+        moment = next(steps, None)
+        if moment is not None:
+            heappush(self._going, (moment, next(self._numbers), steps))
 
-    def _follow(self, connection: _Connection, at: At, hops: list, counted: list, whole: bool) -> _End:
-        """Its end, or unless `whole` where each of its requests is decided; a proxy on the way may try again."""
-        decision, depth, tried, late = at.decision, len(hops), [], 0
-        self.spent += decision.takes
-        if decision.action != "forward" and not at.admission:
-            return _End(at, decision.action, decision.status)
-        if decision.grain == "request" and not whole:
-            return _End(at, "forward")
+    def _wakes(self, steps: Iterator) -> None:
+        heappush(self._going, (self.now, next(self._numbers), steps))
+
+    def _user(self, number: int, pause: Any) -> Iterator[float | None]:
+        """One of the users of a closed loop."""
+        while self.sent < self.requests:
+            request, self.sent = self.sent, self.sent + 1
+            self.time[request], self.connection[request] = self.now, number
+            yield from self._request(request, number)
+            yield self.now + self.think[0] * pause()
+
+    def _request(self, request: int, number: int) -> Iterator[float | None]:
+        sent, held = self.now, self.held
+        connection = self._connections.get(number) if held else None
+        if new := connection is None or not self.goes_on(connection):
+            connection = self.open(number, connection)
+            if held:
+                self._connections[number] = connection
+        connection.used, end = sent, connection.end
+        way = Way(connection, connection.hops.copy(), [], request, connection.draw)
+        if end.action == "forward":
+            end = yield from self.follow(way, end.at, True)
+            way.release()
+        elif end.at.decision.work:
+            end = (yield from self._served(way, end.at, sent + (end.at.decision.flow.patience or inf))) or end
+        self._ways[way.tries, end, *way.hops].append(request)
+        self._draws[request] = way.draw
+        if self.clock:
+            self._took[request] = self.now - sent
+            self.until = self.now
+        if new and (not held or connection.failed):
+            if way.lasts:
+                connection.counted.clear()
+            self.close(connection)
+
+    def _served(self, way: Way, at: At, until: float) -> Iterator[float]:
+        """Its turn and its time at a place that works; the End of one that finds no room, or is not answered until then
+        and nobody waits for it any more."""
+        decision, now = at.decision, self.now
+        if not self.clock:
+            way.lasts = True
+            return None
+        if at.station is None:
+            about = (decision.place.name, decision.flow.to, self.timeline, self._times)
+            at.station = self.kept(Station, decision.place.name, *about)
+        done = at.station.serves(decision.work, now)
+        if done is None:
+            return End(at, "respond", 503 if decision.flow.request else None, reason=FULL)
+        dies = at.station.until
+        seen = min(done, dies, max(until, now))
+        if seen > now:
+            yield seen
+        self.spent[decision.layer][way.request] += seen - now
+        if seen == dies < done:
+            return End(at, "reject", reason="its pod died")
+        return End(at, "drop", reason=f"{TIMED_OUT} after {decision.flow.patience:g} s") if seen < done else None
+
+    # --- one request ---
+
+    def follow(self, way: Way, at: At, whole: bool) -> Iterator[float | None]:
+        hops, proxies, until, epoch, served = way.hops, [], inf, self.epoch, ""
+        while True:
+            end = None
+            if whole and at.works and at.decision.place.name != served:
+                served = at.decision.place.name
+                end = yield from self._served(way, at, until)
+                if end is None and self.clock and at.decision.action == "drop":  # the pod has become faster meanwhile
+                    at = self.at((at.key[0], replace(at.key[1], patience=None), at.key[2]))
+            if epoch != self.epoch:
+                epoch = self.epoch
+                at = self.at(at.key) if at.decision.action == "forward" else at
+            decision = at.decision
+            if end is None:
+                if decision.grain == "request" and not whole and (decision.action == "forward" or at.admission):
+                    return End(at, "forward")
+                end = None if at.passes and len(hops) < MAX_HOPS else self._admitted(way, at, whole)
+                if end is None and decision.on_failure:
+                    total = decision.on_failure.total
+                    proxies.append(_Proxy(at, len(hops), len(way.counted), self.now + total if total else inf))
+            while True:
+                if end is None:
+                    dials = proxies[-1] if decision.on_failure else None
+                    index = self.pick(way, at, dials.tried if dials else ())
+                    if index is None:
+                        end = End(at, "reject", reason=f"{at.policy.name} picks none")
+                    else:
+                        hops.append((at, index))
+                        if dials:
+                            dials.begun, served, peer = self.now, "", decision.candidates[index]
+                            dials.tried.append(peer)
+                            end = (yield from self._connects(dials)) if at.circuit else None
+                            until = min(dials.until, self.now + (peer.flow.patience or inf))
+                        if end is None:
+                            break
+                if not proxies:
+                    return end
+                end = self._tried(way, proxies[-1], end)
+                if end is None:
+                    at, epoch = proxies[-1].at, self.epoch
+                    decision = at.decision
+                else:
+                    proxies.pop()
+            if epoch != self.epoch:  # while it waited for a connection
+                to, epoch = decision.candidates[index], self.epoch
+                at = self.at((to.place, to.flow, None))
+            else:
+                at = self.onward(at, index)
+
+    def _admitted(self, way: Way, at: At, whole: bool) -> End | None:
+        """The End of one that goes no further than here."""
+        decision = at.decision
         if at.admission:
             self._limits.update(decision.limits)
-            source, assumed = self._source(connection, at), decision.flow.source
+            source, assumed = way.connection.source_at(at), decision.flow.source
             limit, under_way = at.admission.asked(decision.limits, source, assumed, self.now)
             if limit:
-                self.draw = -1
-                return _End(at, "respond" if decision.grain == "request" else "reject", limit.status, limit.name)
+                way.draw = -1
+                return End(at, "respond" if decision.grain == "request" else "reject", limit.status, limit.name)
             if under_way:
-                counted.append(partial(at.admission.under_way.subtract, under_way))
-            if decision.action != "forward":
-                return _End(at, decision.action, decision.status)
-        if depth == MAX_HOPS:
-            return _End(at, "drop")  # it goes in circles
-        if at.entry and self.held and not whole and not self._enters(connection, at):
-            return _End(at, TABLE_FULL)
+                way.counted.append(partial(at.admission.under_way.subtract, under_way))
+        if decision.action != "forward":
+            at.end = at.end or End(at, decision.action, decision.status)
+            return at.end
+        if len(way.hops) == MAX_HOPS:
+            return End(at, "drop", reason="goes in circles")
+        if at.entry and self.tracks and not whole and not self.enters(way.connection, at):
+            return End(at, TABLE_FULL, reason=TABLE_FULL)
         if at.budget:
             at.budget.asked(self.now)
-        held = len(counted)
-        while True:
-            begun = self.spent
-            index, end = self._pick(connection, at, counted, tried), _End(at, "reject")
-            if index is not None:
-                hops.append((at, index))
-                tried.append(decision.candidates[index])
-                end = self._follow(connection, self.onward(at, index), hops, counted, whole)
-            if not decision.on_failure:
-                return end
-            fails = failed(decision, end.action, end.status)
-            late += end.action == "drop"
-            if index is not None and (at.outliers or (at.policy and at.policy.answered)):
-                bad, took = fails or (end.status or 0) >= 500, self.spent - begun
-                self._after(self.spent, partial(self._learns, at, tried[-1], bad, took))
-            if not fails or index is None or len(tried) >= tries_of(decision, late):
-                break
-            if at.budget and not at.budget.allowed(self.now):
-                break
-            self._after(self.spent, *counted[held:])
-            del hops[depth:], counted[held:]
-            self.tries += 1
+        return None
+
+    def _connects(self, dials: _Proxy) -> Iterator[None]:
+        """A connection to the pod that was picked, which it may have to wait for; the End of one that gets none. The
+        time for a try begins once it has one, as in Envoy; that for all of them goes on."""
+        circuit, peer = dials.at.circuit, dials.tried[-1]
+        self._limits.update(dials.at.decision.limits)
+        got = circuit.asks(peer.address)
+        if got is False and self.clock:
+            waits = [self._current, False]
+            circuit.queues[peer.address].append(waits)
+            if dials.until < inf:
+                gives_up = self._gives_up(circuit, peer.address, waits)
+                heappush(self._going, (dials.until, next(self._numbers), gives_up))
+            yield None
+            got = waits[1]
+            if not got:
+                return End(dials.at, "drop", reason=f"{TIMED_OUT} after {dials.at.decision.on_failure.total:g} s")
+        dials.connected = got is True
+        return End(dials.at, "respond", got.status, got.name) if isinstance(got, Limit) else None
+
+    def _gives_up(self, circuit: Any, peer: str, waits: list) -> Iterator[None]:
+        if circuit.leaves(peer, waits):
+            self._wakes(waits[0])
+        return
+        yield
+
+    def _tried(self, way: Way, dials: _Proxy, end: End) -> End | None:
+        """What a proxy makes of how its try ended; None: it tries again."""
+        at, decision, circuit = dials.at, dials.at.decision, dials.at.circuit
+        fails, refused = failed(decision, end.action, end.status), end.limit and end.at is at
+        picked = end.at is not at or end.action == "drop"
+        dials.late += end.action == "drop"
+        if dials.connected and not way.lasts:
+            next_ = circuit.over(dials.tried[-1].address, end.action in ("drop", "reject"))
+            if next_:
+                next_[1] = True
+                self._wakes(next_[0])
+        if circuit:
+            circuit.retries -= dials.retries
+        dials.connected = dials.retries = False
+        if picked and not way.lasts and (at.outliers or (at.policy and at.policy.answered)):
+            self._learns(at, dials.tried[-1], fails or (end.status or 0) >= 500, self.now - dials.begun)
+        again = fails and picked and not refused and self.now < dials.until
+        again = again and len(dials.tried) < tries_of(decision, dials.late)
+        again = again and (not at.budget or at.budget.allowed(self.now))
+        if again and (not circuit or circuit.may_retry(end.action == "respond")):
+            way.release(dials.held)
+            del way.hops[dials.depth :]
+            way.tries += 1
+            dials.at, dials.retries = self.at(at.key), circuit is not None  # as it is known by now
+            if dials.at.decision.action == "forward":
+                return None
+            if circuit:
+                circuit.retries -= 1
+            return End(dials.at, dials.at.decision.action, dials.at.decision.status)
         if fails and end.action != "respond":
             return end._replace(action="respond", status=decision.on_failure.answer(end.action))
         return end
@@ -229,144 +313,42 @@ class InOrder(Sender):
         if at.outliers:
             at.outliers.saw(peer, bad, at.decision.candidates, self.now)
 
-    def _source(self, connection: _Connection, at: At) -> str:
-        """The address a request comes from: the client's, as long as nothing has rewritten it."""
-        source = at.decision.flow.source
-        return connection.source if source == connection.assumed else source
+    # --- what it comes to ---
 
-    def _pick(self, connection: _Connection, at: At, counted: list, tried: Sequence[Candidate]) -> int | None:
-        """The candidate that is remembered, else the one that is picked. A user whose pod failed is sent to another:
-        not with a cookie that stays, unless it is still new."""
-        if at.plain:
-            return 0
-        policy, source, index = at.policy, self._source(connection, at), None
-        who, anew = connection.user if at.cookie else source, tried and (not at.stays or at.cookie in self._fresh)
-        affinity = self._affinity(at)
-        if affinity and not anew:
-            endpoint, draw = affinity.recall(who, self.now)
-            index = at.index.get(endpoint)
-            self.draw = self.draw if index is None else draw
-        if index is None:
-            index = self._picked(connection, at, tried, bool(anew))
-            if index is None:
-                return None
-            if affinity and at.cookie:
-                self._given(connection.user, at)
-            if at.decision.layer != "pods":
-                self.picked_by(at)
-                if not tried:  # several tries count as one pick, the last
-                    self.draw = len(self.drawn)
-                    self.drawn.append(policy.name)
-        peer = at.decision.candidates[index]
-        if affinity:
-            affinity.keep(who, peer.address, self.now, self.draw)
-        if policy.counts:
-            opened(at.memory, peer)
-            counted.append(partial(self._closed, at.memory, peer))
-        return index
+    def _sums_up(self) -> None:
+        retried = any(tries > 1 for tries, *_ in self._ways)
+        for (tries, end, *hops), requests in self._ways.items():
+            who = np.array(requests)
+            for at, index in hops:
+                self.ledger.passed(at.decision, at.decision.candidates[index], who)
+            if end.limit:
+                self.ledger.put("refused_by", who, end.limit)
+            if retried:
+                self.ledger.put("tries", who, str(tries))
+            self.ledger.ended(end.at.decision, end.action, end.status, who, end.reason or end.limit)
+        self.notes += self._noted(sum((tries - 1) * len(requests) for (tries, *_), requests in self._ways.items()))
+        draws = np.array(self._draws)
+        names, carried = np.array(self.drawn), np.bincount(draws[draws >= 0], minlength=len(self.drawn))
+        self.picks.update(self.drawn)
+        for name in self.used:
+            mine = carried[names == name].astype(float)
+            self.alike[name] = mine.sum() ** 2 / max(1.0, (mine**2).sum())
+        self.latency = np.array(self._took) if self.clock else None
+        self.spent = {layer: np.array(seconds) for layer, seconds in self.spent.items()}
+        stations = [kept for kept in self._kept.values() if isinstance(kept, Station)]
+        self.worked = {station.address: (station.busy, station.work.workers) for station in stations}
 
-    def _picked(self, connection: _Connection, at: At, tried: Sequence[Candidate], anew: bool) -> int | None:
-        """What the balancer picks now."""
-        policy, peers = at.policy, at.decision.candidates
-        left = at.outliers.left(peers, self.now) if at.outliers else peers
-        key = None if policy.memoryless else key_of(at.decision, connection.port, self._source(connection, at))
-        hashed = at.cookie and policy.hashes
-        left = left if hashed else untried(policy, left, tried)
-        for _ in range(20 if hashed and anew else 1):  # new cookies, until the hash of one is none of those that failed
-            key = key._replace(text=self._text(connection.user, at, anew)) if hashed else key
-            index = policy.pick(left, at.memory, self.rng, key, self.now)
-            if index is None or left[index] not in tried:
-                break
-        return index if index is None or left is peers else at.index[left[index].address]
-
-    def _text(self, user: int, at: At, anew: bool) -> str:
-        """The text in the user's cookie, which is drawn for the first answer."""
-        if anew or (user, at.cookie) not in self._texts:
-            self._given(user, at)
-            self._texts[user, at.cookie] = f"{self.rng.getrandbits(128):032x}"
-        return self._texts[user, at.cookie]
-
-    def _given(self, user: int, at: At) -> None:
-        self._fresh.add(at.cookie)
-        self._users.add(user)
-
-    def _affinity(self, at: At) -> Affinity | None:
-        """What this decision's state remembers, without endpoints that have been gone since it was last asked."""
-        while at.affinity and at.affinity.epoch < self.epoch:
-            at.affinity.epoch += 1
-            at.affinity.only(self.at(at.key, at.affinity.epoch).index)
-        return at.affinity
-
-    # --- what opens, lasts and ends ---
-
-    def _enters(self, connection: _Connection, at: At) -> bool:
-        """Whether the node's conntrack table, in order of use, has room for a new entry."""
-        table = self._tables[at.decision.place]
-        while table and self.now - next(iter(table)).used > at.entry.timeout:
-            table.popitem(last=False)
-        if len(table) >= at.entry.capacity:
-            return False
-        table[connection], connection.rules = None, at
-        return True
-
-    def _goes_on(self, connection: _Connection) -> bool:
-        """Whether an open connection carries one more request; if not it is closed, and why is counted."""
-        if connection.failed and not connection.rules:  # tried again after a change
-            return connection.epoch == self.epoch and connection.end.action != TABLE_FULL
-        gone, old = False, self.max_age is not None and self.now - connection.opened > self.max_age
-        if connection.rules:
-            entry, table = connection.rules.entry, self._tables[connection.rules.decision.place]
-            lasts = entry.unused if entry.unused and connection.used == connection.opened else entry.timeout
-            gone = connection not in table or self.now - connection.used > lasts
-        while connection.epoch < self.epoch and not gone:
-            connection.epoch += 1
-            gone = not self._stands(connection, self.timeline.instants[connection.epoch])
-            if connection.epoch == self.epoch:
-                connection.end = self._follow(connection, self.at(connection.end.at.key), [], [], False)
-        if gone or old:
-            self.reset += gone and connection.end.at.decision.flow.protocol != "UDP"
-            self.aged += not gone
-            self._close(connection)
-        elif connection.rules:
-            table.move_to_end(connection)
-        return not (gone or old)
-
-    def _stands(self, connection: _Connection, now: float) -> bool:
-        """Whether the node of its rules still exists. TCP: whether the far end does (a pod, a load balancer; the proxy
-        beside a client is there as long as that is), as kube-proxy deletes no TCP entry. UDP: whether its entry is left
-        alone; those that lead to no serving endpoint are deleted, but not of a Service without endpoints (kube-proxy
-        1.36, pkg/proxy/conntrack/cleanup.go); IPVS drops them as well."""
-        (place, flow, _), at = connection.end.at.key, connection.rules and connection.rules.decision
-        if at and at.place.name not in self.timeline.seen_by(at.place, now).node:
-            return False
-        if flow.protocol == "UDP":
-            if at is None:
-                return True
-            view = self.timeline.seen_by(at.place, now)
-            service = view.door(at.flow.destination, at.flow.port, "UDP")
-            serving = {e.address for e in of_port(view, *service[:2]) if e.serving} if service else ()
-            return flow.to in serving or (not serving and view.mode != "ipvs")
-        if place.kind == "endpoint" or connection.end.at.decision.layer == "mesh":
-            return True
-        view = self.timeline.seen_by(place, now)
-        behind = view.pod_behind(flow.destination, flow.port)
-        return flow.destination in view.balancer_at or bool(behind and place == pod_place(behind))
-
-    def _close(self, connection: _Connection, after: float = 0.0) -> None:
-        if connection.rules:
-            self._tables[connection.rules.decision.place].pop(connection, None)
-            connection.rules = None
-        self._after(after, *connection.counted)
-
-    def _closed(self, state: dict, peer: Candidate) -> None:
-        closed(state, peer)
-        if self.time is not None:
-            self._lingering.append((self.now + LINGERS, state, peer))
-
-    def _after(self, seconds: float, *happens: Callable) -> None:
-        """Have them happen so many seconds from now: without times nothing does that is not at once."""
-        for one in happens:
-            if not seconds:
-                one()
-            elif self.time is not None:
-                heappush(self._ending, (self.now + seconds, next(self._numbers), one))
+    def _noted(self, retries: int) -> Iterator[str]:
+        if users := len(self.users):
+            yield f"{users:,} users who keep their cookies" if users > 1 else "one user, who keeps the cookie"
+        if retries:
+            yield f"{retries:,} retr{'ies' if retries > 1 else 'y'}"
+        timed = any(at.decision.takes for at in self._known.values())
+        if not self.clock and any(limit.kind == "rate" or timed for limit in self._limits):
+            yield "without a rate they come all at once, which is what the limits see"
+        open_ = {x.name for x in self._limits if x.kind in ("connections", "requests", "pending") and not timed}
+        for name in sorted(open_.difference(self.ledger.columns["refused_by"][0])):
+            yield f"{name} refused nobody, as pods take no time to answer here"
+        if ejections := sum(kept.ejections for kept in self._kept.values() if isinstance(kept, Outliers)):
+            ever = "" if self.clock else " for good, as no time passes without a rate"
+            yield f"{ejections:,} ejection{'s' * (ejections > 1)}{ever}"

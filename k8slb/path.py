@@ -112,29 +112,35 @@ def decide(timeline: Timeline, place: Place, flow: Flow, via: str | None = None,
 
 
 def _next(timeline: Timeline, place: Place, flow: Flow, via: str | None, now: float) -> Decision:
-    view = timeline.seen_by(place, now)
+    view, real = timeline.seen_by(place, now), timeline.at(now)  # what it knows, and what is there
     if not is_address(flow.destination) and flow.destination not in view.balancer_at:
         return dns.decide(view, flow, place, now)
     if via is not None:
         place, flow = Place("node", via), _put_on(view, flow, via)
         view = timeline.seen_by(place, now)
-    if place.kind == "node" and place.name not in view.node:
-        return Decision("network", place, "connection", flow, "drop", f"the node {place} is gone")
-    behind = view.pod_behind(flow.destination, flow.port)
+    if place.kind == "node" and (why := _gone(view, real, place)):
+        return Decision("network", place, "connection", flow, "drop", why, reason="the node is gone")
+    behind, known = (cluster.pod_behind(flow.destination, flow.port) for cluster in (real, view))
     if place.kind in ("endpoint", "process") or (behind and place == pod_place(behind)):
-        return _arrived(view, flow, place, now)
+        return _arrived(timeline, flow, place, now)
+    if known and place == pod_place(known):
+        why = f"the pod {place} is gone"
+        return Decision("network", place, "connection", flow, "drop", why, reason="the pod is gone")
     inside = place.kind not in ("outside", "cloud-lb")
     if inside and mesh.handles(view, flow, place):
         return mesh.decide(view, flow, place, now)
     at = _rules_of(view, flow, place) if inside or flow.destination in view.node_at else None
+    if at is not None and (why := _gone(view, real, at)):
+        return Decision("network", at, "connection", flow, "drop", why, reason="the node is gone")
     if at is not None:
         return kube_proxy.decide(timeline.seen_by(at, now), flow, at, now)
     if flow.destination in view.balancer_at:
         at = Place("cloud-lb", flow.destination)  # its zones have places of their own, and all know the same
         return cloud_lb.decide(timeline.seen_by(at, now), flow, place if place.kind == "cloud-lb" else at, now)
     if behind and (inside or flow.destination in view.node_at):
-        return _arrived(view, flow, pod_place(behind), now)
-    return Decision("network", place, "connection", flow, "drop", _nowhere(view, flow.destination, inside))
+        return _arrived(timeline, flow, pod_place(behind), now)
+    why = _nowhere(view, flow.destination, inside)
+    return Decision("network", place, "connection", flow, "drop", why, reason="nothing has that address")
 
 
 def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
@@ -146,10 +152,27 @@ def _put_on(view: Cluster, flow: Flow, via: str) -> Flow:
     return replace(flow, destination=view.node[via].address, port=port.nodePort) if port else flow
 
 
-def _arrived(view: Cluster, flow: Flow, place: Place, now: float) -> Decision:
+def _gone(view: Cluster, real: Cluster, at: Place) -> str:
+    """Why a node takes no packet: it is not there any more, or is there and dead."""
+    there = at.name in view.node and at.name in real.node
+    return real.node[at.name].down if there else f"the node {at} is gone"
+
+
+def _arrived(timeline: Timeline, flow: Flow, place: Place, now: float) -> Decision:
+    view = timeline.at(now)
     controller = view.replica_at.get(flow.destination)
-    if flow.request and controller and view.pod_behind(flow.destination, flow.port) in controller.pods:
-        return (gateway if controller.gateway else ingress).decide(view, flow, place, now)
+    replica = view.pod_behind(flow.destination, flow.port)
+    if replica and replica.down:
+        return pods.decide(view, flow, place, now)
+    if flow.request and controller and replica in controller.pods:
+        layer, role = (gateway, "gateway") if controller.gateway else (ingress, "ingress")
+        known = timeline.seen_by(place, now, role)
+        decision = layer.decide(known if flow.destination in known.replica_at else view, flow, place, now)
+        return (
+            replace(decision, work=pods.work_of(replica))
+            if pods.SERVICE_TIME in replica.metadata.annotations
+            else decision
+        )
     refused = mesh.refused(view, flow, place)
     return refused or pods.decide(view, flow, place, now)
 
@@ -259,25 +282,27 @@ def in_circles(decision: Decision) -> Decision:
 # --- all ways at once ------------------------------------------------------------------------------------------------
 
 
-def shares(timeline: Timeline, begin: Start) -> Spread:
+def shares(timeline: Timeline, begin: Start, now: float = 0.0) -> Spread:
     """The exact probability of everything that can become of the request.
 
     Of the requests that limits admit, at a first visit. Raises NotModelled where a balancer's shares depend on load or
     on what is remembered.
     """
-    return _spread(timeline, begin.place, begin.flow, begin.via, {}, 0)
+    return _spread(timeline, begin.place, begin.flow, begin.via, {}, 0, now)
 
 
-def _spread(timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int) -> Spread:
+def _spread(
+    timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int, now: float
+) -> Spread:
     if (place, flow) in known:
         return known[place, flow]
-    decision = decide(timeline, place, flow, via)
+    decision = decide(timeline, place, flow, via, now)
     if depth >= MAX_HOPS:
         decision = in_circles(decision)
     if decision.action != "forward":
         return {outcome_of(decision): Fraction(1)}
     onward = via if decision.layer == "dns" else None
-    ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1) for c in decision.candidates]
+    ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1, now) for c in decision.candidates]
     shares = exact_shares(decision)
     ended = after_failures(decision, ways, shares) if decision.on_failure else mixed(zip(shares, ways, strict=True))
     known[place, flow] = ended

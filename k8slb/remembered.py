@@ -6,8 +6,11 @@ Each is kept for one place (a node, a replica, a pod's proxy) and knows nothing 
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
 from math import ceil, floor
+from typing import Any
 
 from .decision import Budget, Candidate, Ejects, Limit, Memory
+
+CIRCUIT = ("requests", "retries", "pool", "pending")  # kinds of limits that are a proxy's circuit breakers
 
 
 class Affinity:
@@ -67,6 +70,80 @@ class Admission:
         self.excess |= after
         self.under_way.update(under_way)
         return None, under_way
+
+
+class Circuit:
+    """What one proxy has under way to a backend, and the connections that carry it (Envoy 1.40: conn_pool_base.cc,
+    resource_manager_impl.h, with one worker thread; compared with the real one).
+
+    With a limit "pool" a request has a connection of its own to the peer that was picked. Of idle ones it takes one;
+    else it opens one while there are fewer than `pool`, or none to this peer; else it waits, the first to come first.
+    Connections stay open, also idle; one whose request timed out is closed.
+    """
+
+    def __init__(self, limits: Sequence[Limit]):
+        self.most = {limit.kind: limit for limit in limits}
+        self.requests = self.retries = self.waiting = self.connections = 0
+        self.open: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
+        self.queues: dict[str, deque] = defaultdict(deque)
+
+    def _full(self, kind: str, count: int) -> Limit | None:
+        limit = self.most.get(kind)
+        return limit if limit and count >= limit.burst else None
+
+    def asks(self, peer: str) -> Limit | bool:
+        """True: it has a connection; False: it has to wait for one; else the limit that refuses it."""
+        if "pool" in self.most and self.busy[peer] >= self.open[peer]:
+            if full := self._full("pending", self.waiting):
+                return full
+            if not self._opens(peer):
+                self.waiting += 1
+                return False
+        full = self._full("requests", self.requests)
+        if not full:
+            self._begins(peer)
+        return full or True
+
+    def _opens(self, peer: str) -> bool:
+        if self.open[peer] and self._full("pool", self.connections):
+            return False
+        self.open[peer] += 1
+        self.connections += 1
+        return True
+
+    def _begins(self, peer: str) -> None:
+        self.requests += 1
+        self.busy[peer] += 1
+
+    def over(self, peer: str, lost: bool) -> Any:
+        """A request has ended (`lost`: with its connection): who waits and may go on, None where nobody."""
+        self.requests -= 1
+        self.busy[peer] -= 1
+        self.open[peer] -= lost
+        self.connections -= lost
+        queue = self.queues[peer]
+        if not queue or (lost and not self._opens(peer)):
+            return None
+        self.waiting -= 1
+        self._begins(peer)
+        return queue.popleft()
+
+    def leaves(self, peer: str, who: Any) -> bool:
+        """Takes one that waits no longer out of the queue; False if it has a connection already."""
+        if who not in self.queues[peer]:
+            return False
+        self.queues[peer].remove(who)
+        self.waiting -= 1
+        return True
+
+    def may_retry(self, answered: bool) -> bool:
+        """Whether there may be one more retry, which then counts until it is over; a try that was `answered` counts."""
+        limit = self.most.get("retries")
+        if limit and self.retries >= max(limit.burst, int(limit.rate * (self.requests + self.waiting + answered))):
+            return False
+        self.retries += 1
+        return True
 
 
 class Outliers:

@@ -69,7 +69,7 @@ def _pods_of(workload: k8s.Workload, running: Running) -> Iterator[k8s.Pod]:
     spec, template = workload.spec, workload.spec.template
     stateful = workload.kind == "StatefulSet"
     if workload.kind == "DaemonSet":
-        names = [(f"{workload.name}-{n.name}", n.name) for n in running.nodes if _tolerates(template.spec, n)]
+        names = [(f"{workload.name}-{n.name}", n.name) for n in running.nodes if tolerates(template.spec, n)]
     else:
         first = 0 if stateful else 1
         names = [(f"{workload.name}-{i + first}", template.spec.nodeName) for i in range(spec.replicas)]
@@ -83,7 +83,7 @@ def _pods_of(workload: k8s.Workload, running: Running) -> Iterator[k8s.Pod]:
         yield k8s.Pod(placed, status, apiVersion="v1", kind="Pod", metadata=meta, origin=workload.origin)
 
 
-def _tolerates(spec: k8s.PodSpec, node: k8s.Node) -> bool:
+def tolerates(spec: k8s.PodSpec, node: k8s.Node) -> bool:
     if not spec.nodeSelector.items() <= node.metadata.labels.items():
         return False
     keys = {t.key for t in spec.tolerations}
@@ -96,7 +96,7 @@ def _placed(pod: k8s.Pod, i: int, running: Running, fitting: dict[tuple, list[k8
         return pod
     rules = (tuple(pod.spec.nodeSelector.items()), pod.spec.tolerations)
     if rules not in fitting:
-        fitting[rules] = [n for n in running.nodes if _tolerates(pod.spec, n)]
+        fitting[rules] = [n for n in running.nodes if tolerates(pod.spec, n)]
     nodes = fitting[rules]
     if not nodes:
         return replace(pod, status=replace(pod.status, phase="Pending"))

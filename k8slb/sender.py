@@ -12,10 +12,12 @@ from .balancers.base import Balancer
 from .clients import Clients
 from .decision import Candidate, Decision, Place, Timeline
 from .path import cookie_of, decide
-from .remembered import Admission, Affinity, Outliers, Retries
+from .remembered import CIRCUIT, Admission, Affinity, Circuit, Outliers, Retries
 
 CONTROLLERS = ("ingress", "gateway")  # whose replicas have a column
 Column = tuple[dict[str, int], np.ndarray]
+TIMED_OUT = "timed out"  # so begins the reason of those whose pod was too slow
+TOLD = {"reject": "refused", "drop": "dropped", "unresolved": "no such name"}  # where a decision has no reason
 
 
 class Ledger:
@@ -38,24 +40,33 @@ class Ledger:
         elif decision.layer in CONTROLLERS:
             self.put(f"{decision.layer}_pod", who, decision.flow.to)
 
-    def ended(self, decision: Decision, action: str, status: int | None, who: Any) -> None:
-        """The last decision for these requests, and what their client sees of it: an answer with a status, or none."""
+    def ended(self, decision: Decision, action: str, status: int | None, who: Any, reason: str = "") -> None:
+        """The last decision for these requests, and what their client sees of it: an answer with a status, or none.
+
+        `reason`: why they have no answer of what decided, where the decision does not say it."""
         if decision.layer in CONTROLLERS:
             self.put(f"{decision.layer}_pod", who, decision.flow.to)
         if action == "respond":
-            if decision.layer == "pods" and decision.action == "respond":
+            if decision.layer == "pods" and decision.action == "respond" and not reason.startswith(TIMED_OUT):
                 self.put("pod", who, decision.flow.to)
             self.put("status", who, str(status or "open"))
         else:
             self.put("lost", who, action)
+        if action != "respond" or not 200 <= (status or 200) < 300:
+            self.put("stage", who, decision.layer)
+            own = TOLD.get(decision.action, f"answered {decision.status}")
+            self.put("reason", who, reason or decision.reason or own)
 
 
 class At:
     """Where a flow stands and what is decided there between two changes of the cluster; `onward` fills up. `kept(kind,
-    key, *given)` gives what is remembered there, which others that stand there share: `kind(*given)` at first."""
+    key, *given)` gives what is remembered there, which others that stand there share: `kind(*given)` at first.
 
-    __slots__ = ("admission", "affinity", "budget", "cookie", "decision", "entry", "index", "key")
-    __slots__ += ("memory", "onward", "outliers", "plain", "policy", "state", "stays")
+    `passes`: it only goes on. `works`: it takes time here, once where two are decided at one place."""
+
+    __slots__ = ("admission", "affinity", "budget", "circuit", "cookie", "decision", "end", "entry", "index", "key")
+    __slots__ += ("memory", "onward", "outliers", "passes", "plain", "policy", "since", "state", "station", "stays")
+    __slots__ += ("works",)
 
     def __init__(self, timeline: Timeline, key: tuple, epoch: int, kept: Callable[..., Any]):
         self.key, self.decision = key, decide(timeline, *key, timeline.instants[epoch])
@@ -71,12 +82,19 @@ class At:
         memory = given if self.cookie and not self.policy.hashes else remembered.get("ClientIP")
         self.memory = kept(dict, self.state)  # the balancer's own
         self.affinity = kept(Affinity, self.cookie or self.state, memory, epoch) if memory else None
-        self.admission = kept(Admission, place) if decision.limits else None
+        breakers = decision.limits and decision.limits[0].kind in CIRCUIT
+        self.admission = kept(Admission, place) if decision.limits and not breakers else None
+        self.circuit = kept(Circuit, self.state, decision.limits) if breakers else None
+        self.since: dict[str, float] = {}  # since when a peer that warms up has been there
+        self.station: Any = None  # of whoever has a clock
         self.outliers = kept(Outliers, self.state, decision.ejects) if decision.ejects else None
         self.budget = kept(Retries, self.state, failure.budget) if failure and failure.budget else None
+        self.passes = decision.action == "forward" and not (self.admission or self.entry or self.budget)
+        self.works = decision.work is not None and not decision.splits
+        self.since, self.station, self.end = {}, None, None  # kept by those who send in order of time
         self.index = {c.address: i for i, c in enumerate(decision.candidates)}
         self.onward: list[At | None] = [None] * len(decision.candidates)
-        special = self.affinity or self.cookie or self.outliers
+        special = self.affinity or self.cookie or self.outliers or self.circuit
         self.plain = not self.policy or (len(self.onward) == 1 and not special and not self.policy.counts)
 
 

@@ -10,12 +10,12 @@ from math import ceil
 from typing import Any
 
 from .cluster import Cluster
-from .decision import Candidate, Decision, Ejects, Lazily, Memory, OnFailure, Rejected, to_endpoint
+from .decision import Candidate, Decision, Ejects, Lazily, Memory, OnFailure, Rejected, Warmup, to_endpoint
 from .endpoints import of_port, why_none
 from .objects import Service, ServicePort
 from .traffic import Flow
 
-DECIDED = ("balancer", "on_failure", "key_text", "remembers", "ejects")  # of a Policy, as of the Decision it makes
+DECIDED = ("balancer", "on_failure", "key_text", "remembers", "ejects", "warmup")  # of a Policy and its Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Policy:
     key_text: str = ""
     remembers: tuple[Memory, ...] = ()
     ejects: Ejects | None = None
+    warmup: Warmup | None = None
     cluster_ip: bool = False
     generation: int = 0
     patience: float | None = None
@@ -69,7 +70,8 @@ def dial(
     ready = [e for e in endpoints if e.ready]
     if not ready:
         missing = f"{service} has no ready endpoint{why_none(view, service, port)}"
-        return Decision(action="respond", status=unavailable, why=f"{why}, but {missing}", **common)
+        common |= {"status": unavailable, "reason": "no ready endpoint"}
+        return Decision(action="respond", why=f"{why}, but {missing}", **common)
     return Decision(
         action="forward",
         why=f"{why}; {policy.how}, and dials it directly, not through the ClusterIP {service.spec.clusterIP}",
@@ -88,7 +90,7 @@ def in_time(made: Decision, each: float, total: float) -> Decision:
         return made
     ways = tuple(replace(c, flow=replace(c.flow, patience=patience)) for c in made.candidates)
     late = min(filter(None, (made.on_failure.late, ceil(total / patience))), default=None)
-    return replace(made, candidates=ways, on_failure=replace(made.on_failure, late=late))
+    return replace(made, candidates=ways, on_failure=replace(made.on_failure, late=late, total=total))
 
 
 def among(backends: Sequence[tuple[str, int]], balancer: str, **common: Any) -> Decision:

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "k8slb"
 FLOORS = [
     "errors",
     "patterns",
+    "theory",
     "positions",
     "reader",
     "objects",
@@ -31,19 +32,26 @@ FLOORS = [
     "path",
     "answers",
     "show",
+    "changes",
     "clients",
     "remembered",
     "sender",
+    "serving",
+    "connections",
     "memory",
+    "fast",
+    "queues",
+    "arrays",
     "engine",
     "outcome",
     "real",
     "front",
+    "sweep",
     "course",
     "cli",
     "__main__",
 ]
-HEAVY = ("numpy", "pandas", "matplotlib", "ipywidgets", "graphviz")
+HEAVY = ("numba", "numpy", "pandas", "matplotlib", "ipywidgets", "graphviz")
 
 
 def modules():
@@ -95,8 +103,8 @@ def test_layers_do_not_know_each_other():
 def test_imports_inside_functions_load_something_heavy():
     """Only what opens a room with numpy, matplotlib or ipywidgets in it imports late."""
     late = {(n, t) for n, f, tree in modules() for t, _, inside in imports(n, f, tree) if inside}
-    assert {n for n, _ in late} <= {"front", "outcome", "real.recordings"}
-    assert {t.split(".")[0] for _, t in late} <= {"engine", "outcome", "show"}
+    assert {n for n, _ in late} <= {"front", "outcome", "real.recordings", "changes.change", "queues"}
+    assert {t.split(".")[0] for _, t in late} <= {"engine", "outcome", "show", "fast"}
 
 
 def test_a_trace_and_shares_load_nothing_heavy():
@@ -108,10 +116,10 @@ def test_a_trace_and_shares_load_nothing_heavy():
 
 
 def test_files_and_package_stay_small():
-    """A file: fewer than 400 lines. The package: fewer than 10,000 of code (docstrings, comments, blanks apart)."""
+    """A file: fewer than 400 lines. The package: fewer than 13,000 of code (docstrings, comments, blanks apart)."""
     lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file, _ in modules()}
     assert max(lines.values()) < 400, {n: k for n, k in lines.items() if k >= 400}
-    assert sum(code_lines(file.read_text(encoding="utf-8"), tree) for _, file, tree in modules()) < 10_000
+    assert sum(code_lines(file.read_text(encoding="utf-8"), tree) for _, file, tree in modules()) < 13_000
 
 
 def code_lines(text: str, tree: ast.AST) -> int:

@@ -274,7 +274,9 @@ def _details(hop: Hop) -> list[str]:
 
 def _limit(limit: Limit) -> str:
     told = f"answered {limit.status}" if limit.status else "refused"
-    if limit.kind == "connections":
+    if limit.kind in ("pool", "retries"):
+        return f"{limit.name}: {limit.burst:,} at a time to {limit.key}"
+    if limit.kind != "rate":
         return f"{limit.name}: {limit.burst:,} at a time of {limit.key}, the others are {told}"
     often = f"{limit.rate:g} a second" if limit.rate >= 1 else f"{60 * limit.rate:g} a minute"
     often += f" of {limit.key}, and {limit.burst:,} more at once"

@@ -56,6 +56,10 @@ class Balancer:
 
     `exact(peers, key)` gives each peer's share where it does not depend on load (None: it does): of a whole period, or
     of a hash for this key.
+
+    `kernel` says that `queues` picks the same for many at once, where all weights are equal: "least" (the fewest open
+    connections, of several such the one added last), "two" (drawn evenly, the first unless it has more) or "two others"
+    (two that differ).
     """
 
     name: str
@@ -66,6 +70,7 @@ class Balancer:
     cycle: int = 0
     counts: bool = False
     hashes: bool = False
+    kernel: str = ""
     answered: Callable[[dict, Peer, float, float], None] | None = None
 
 
@@ -107,7 +112,10 @@ def weight_shares(peers: Sequence[Peer], key: Key | None = None) -> list[Fractio
 
 def connections(state: dict, peer: Peer) -> list[int]:
     """[active, inactive] of a peer: those open, and those closed but still in the table."""
-    return state.setdefault("connections", {}).setdefault(peer.address, [0, 0])
+    try:
+        return state["connections"][peer.address]
+    except KeyError:
+        return state.setdefault("connections", {}).setdefault(peer.address, [0, 0])
 
 
 def opened(state: dict, peer: Peer) -> None:

@@ -23,7 +23,7 @@ def round_robin(peers, state, rng, key=None, now=0.0) -> int | None:
     return among[state["turn"] % len(among)] if among else None
 
 
-@named("envoy-least-request", counts=True)
+@named("envoy-least-request", counts=True, kernel="two")
 def least_request(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two drawn, which may be the same, the one with fewer active requests.
 

@@ -67,13 +67,13 @@ def wlc(peers, state, rng, key=None, now=0.0) -> int | None:
     return min(_available(peers, state), key=lambda i: _load(peers[i], state) / peers[i].weight, default=None)
 
 
-@named("ipvs-sed", counts=True)
+@named("ipvs-sed", counts=True, kernel="least")
 def sed(peers, state, rng, key=None, now=0.0) -> int | None:
     """Shortest expected delay: the least (active + 1) / weight; closed connections do not count (ip_vs_sed)."""
     return min(_available(peers, state), key=lambda i: (_active(peers[i], state) + 1) / peers[i].weight, default=None)
 
 
-@named("ipvs-nq", counts=True)
+@named("ipvs-nq", counts=True, kernel="least")
 def nq(peers, state, rng, key=None, now=0.0) -> int | None:
     """Never queue: an idle server first, else as sed (ip_vs_nq)."""
     return next((i for i in _available(peers, state) if not _active(peers[i], state)), sed(peers, state, rng))

@@ -34,7 +34,7 @@ def _heap(peers, rng) -> list[tuple[float, int]]:
     return heap
 
 
-@named("traefik-p2c", counts=True)
+@named("traefik-p2c", counts=True, kernel="two others")
 def p2c(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two different ones drawn evenly, whatever the weights, the one with fewer requests in flight.
 

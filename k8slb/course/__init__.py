@@ -9,6 +9,7 @@ _ROOMS = {
     "cascade": "k8slb.show.cascade",
     "check": "k8slb.course.checks",
     "controls": "k8slb.show.controls",
+    "film": "k8slb.show.film_panel",
     "panel": "k8slb.show.panels",
     "recording": "k8slb.real.recordings",
     "restore": "k8slb.course.progress",

@@ -132,6 +132,8 @@ def _nodes(view: Cluster, arriving: Flow, service: Service, port: ServicePort, l
             absent = f"labelled {EXCLUDED}"
         elif not node.ready:
             absent = "its Ready condition is not True"
+        elif node.down:
+            fails = node.down
         elif lb.name == "aws-nlb" and leaving(node):
             absent = "about to be deleted, so deregistered"
         elif probe == "healthz" and leaving(node):
@@ -154,7 +156,8 @@ def _pods(view: Cluster, arriving: Flow, service: Service, port: ServicePort, lb
     for e in of_port(view, service, port):
         node, absent = view.node.get(e.node), "terminating, so being deregistered" if e.terminating else "not ready"
         zone = e.zone or (node.zone if node else "")
-        yield Target(to_endpoint(view, e, arriving), zone, "" if e.ready else absent)
+        pod = view.pod_behind(e.ip, e.port)
+        yield Target(to_endpoint(view, e, arriving), zone, "" if e.ready else absent, pod.down if pod else "")
 
 
 def _own_address(view: Cluster, zone: int) -> str:

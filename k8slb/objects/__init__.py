@@ -4,7 +4,8 @@ Types are checked as the API server checks them (Kubernetes 1.36, ``pkg/apis/*/v
 not read are left in the object's raw mapping, which `Cluster.yaml` prints.
 """
 
-from .base import CLUSTER_SCOPED, KINDS, Object, ObjectMeta, Other, Reference, Secret
+from .autoscalers import Behavior, HorizontalPodAutoscaler, ScalingPolicy, ScalingRules
+from .base import CLUSTER_SCOPED, KINDS, Condition, Object, ObjectMeta, Other, Reference, Secret
 from .checks import Invalid, is_address
 from .decode import decoder
 from .fields import SUBDOMAIN, Strings
@@ -26,6 +27,6 @@ from .services import (
     ServicePort,
     SliceEndpoint,
 )
-from .workloads import Namespace, Node, NodeAddress, Pod, PodSpec, PodStatus, Workload
+from .workloads import DOWN, Container, Namespace, Node, NodeAddress, Pod, PodSpec, PodStatus, Workload
 
 REMOVED_GROUPS = {"extensions": ("Ingress", "Deployment", "ReplicaSet", "DaemonSet")}  # served until Kubernetes 1.22

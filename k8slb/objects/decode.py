@@ -76,14 +76,14 @@ def _mapping_of(kind: Any) -> Decode:
 
 
 def _either(*options: Any) -> Decode:
-    """Port | PortName | None: by the type of the plain value."""
+    """Port | PortName | None, or a number | a percentage: by the type of the plain value."""
     if len(options) == 1:
         return decoder(options[0])
     number, text = map(decoder, options)
 
     def decode(raw: Any) -> Any:
         if type(raw) not in (int, str):
-            raise _wrong(raw, "a port number or a port's name")
+            raise _wrong(raw, "a whole number or text (a name, a percentage)")
         return text(raw) if type(raw) is str else number(raw)
 
     return decode

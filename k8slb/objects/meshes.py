@@ -55,10 +55,18 @@ class Locality(Value):
     enabled: bool = True
 
 
+class Warmup(Value):
+    duration: Duration
+    minimumPercent: Percent = 10
+    aggression: Annotated[float, within(1, 1000)] = 1.0
+
+
 class LoadBalancerSettings(Value):
     simple: Literal["", "UNSPECIFIED", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN"] = ""
     consistentHash: ConsistentHash | None = None
     localityLbSetting: Locality = Locality()
+    warmup: Warmup | None = None
+    warmupDurationSecs: Duration = ""  # before there was warmup
 
 
 class OutlierDetection(Value):
@@ -75,6 +83,7 @@ class PoolSettings(Value):
     maxConnections: Count = 0
     http1MaxPendingRequests: Count = 0
     http2MaxRequests: Count = 0
+    maxRetries: Count = 0
 
 
 class ConnectionPoolSettings(Value):
@@ -82,10 +91,16 @@ class ConnectionPoolSettings(Value):
     http: PoolSettings = PoolSettings()
 
 
+class ConcurrentRetries(Value):
+    percent: Annotated[float, within(0, 100)] = 0.2  # Istio means a fifth, and tells Envoy a fifth of a percent
+    minRetryConcurrency: Count = 3
+
+
 class TrafficPolicy(Value):
     loadBalancer: LoadBalancerSettings | None = None
     connectionPool: ConnectionPoolSettings | None = None
     outlierDetection: OutlierDetection | None = None
+    retryBudget: ConcurrentRetries | None = None
 
 
 class Subset(Value):

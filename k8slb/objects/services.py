@@ -170,6 +170,11 @@ class ProxyIPVS(Value):
     scheduler: str = ""
 
 
+class ProxyConntrack(Value):
+    maxPerCore: Annotated[int, within(0, 10**9)] = 32_768
+    min: Annotated[int, within(0, 10**9)] = 131_072
+
+
 class KubeProxyConfiguration(Object, group="kubeproxy.config.k8s.io", versions="v1alpha1", namespaced=False):
     mode: Literal["", "iptables", "ipvs", "nftables"] = ""
     clusterCIDR: CIDRs = ""
@@ -178,3 +183,4 @@ class KubeProxyConfiguration(Object, group="kubeproxy.config.k8s.io", versions="
     ipvs: ProxyIPVS = ProxyIPVS()
     nftables: ProxyMasquerade = ProxyMasquerade()
     nodePortAddresses: tuple[str, ...] = ()
+    conntrack: ProxyConntrack = ProxyConntrack()

@@ -1,11 +1,13 @@
 """Nodes, pods, and what makes pods."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
 from .base import Condition, Object, ObjectMeta, Value
-from .checks import Invalid, address_check
+from .checks import Invalid, address_check, matching, within
 from .fields import CIDR, Address, Count, Label, OptionalPort, Port, PortName, Protocol, Strings
+
+DOWN = "k8slb/down"  # the model's own annotation: it is dead, whatever the API server still believes
 
 
 class NodeAddress(Value):
@@ -49,6 +51,10 @@ class Node(Object, group="", namespaced=False):
     def ready(self) -> bool:
         return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
+    @property
+    def down(self) -> str:
+        return self.metadata.annotations.get(DOWN, "")
+
 
 class Namespace(Object, group="", namespaced=False): ...
 
@@ -60,17 +66,48 @@ class ContainerPort(Value):
     hostPort: OptionalPort = 0
 
 
+Positive = Annotated[int, within(1, 10**9)]
+
+
+class Probe(Value):
+    initialDelaySeconds: Count = 0
+    periodSeconds: Positive = 10
+    successThreshold: Positive = 1
+    failureThreshold: Positive = 3
+
+
+class ExecAction(Value):
+    command: tuple[str, ...] = ()
+
+
+class SleepAction(Value):
+    seconds: Count
+
+
+class LifecycleHandler(Value):
+    exec: ExecAction | None = None
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(Value):
+    preStop: LifecycleHandler | None = None
+
+
 class Container(Value):
     name: Label = ""
     image: str = ""
     args: tuple[str, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
+    readinessProbe: Probe | None = None
+    livenessProbe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
 
 
 class Toleration(Value):
     key: str = ""
     operator: str = "Equal"
     effect: str = ""
+    tolerationSeconds: int | None = None
 
 
 class PodSpec(Value):
@@ -81,6 +118,7 @@ class PodSpec(Value):
     nodeSelector: Strings = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     hostNetwork: bool = False
+    terminationGracePeriodSeconds: Count = 30
     hostname: str = ""
     subdomain: str = ""
 
@@ -111,6 +149,10 @@ class Pod(Object, group=""):
     def ready(self) -> bool:
         """A Pod without a Ready condition is taken as ready."""
         return self.running and all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
+
+    @property
+    def down(self) -> str:
+        return self.metadata.annotations.get(DOWN, "")
 
     @property
     def host_ports(self) -> set[int]:
@@ -147,10 +189,29 @@ class PodTemplate(Value):
     spec: PodSpec = PodSpec()
 
 
+Share = Count | Annotated[str, matching(r"\d{1,9}%", "a percentage such as 25%", "is no percentage")]
+
+
+class RollingUpdate(Value):
+    maxSurge: Share = "25%"
+    maxUnavailable: Share = "25%"
+
+    def check(self) -> None:
+        if self.maxSurge in (0, "0%") and self.maxUnavailable in (0, "0%"):
+            raise Invalid("may not be 0 when maxSurge is 0", "a pod more or a pod less", ("maxUnavailable",))
+
+
+class DeploymentStrategy(Value):
+    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    rollingUpdate: RollingUpdate = RollingUpdate()
+
+
 class WorkloadSpec(Value):
     selector: LabelSelector
     template: PodTemplate
     replicas: Count = 1
+    strategy: DeploymentStrategy = DeploymentStrategy()
+    minReadySeconds: Count = 0
     serviceName: str = ""
 
     def check(self) -> None:

@@ -1,9 +1,11 @@
 """The distribution as a drawing: a bar a pod for what was sampled, a mark for the exact share, whiskers for chance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from math import floor, isnan, log10
 from typing import NamedTuple
 
+from ..answers.latency import Latency, span
 from .svg import BAR, GROUND, INK, LINE, MISSED, frame, text
 
 MOST = 12
@@ -27,13 +29,9 @@ def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str) -> str:
     step = next((s for s in STEPS if most / s <= 6), 0.25)
     scale = (RIGHT - LEFT) / (most * 1.02)
     bottom = ROW * (len(drawn) + (left_out > 0)) + 6
-    parts = []
-    for i in range(int(most / step + 1e-9) + 1):
-        x = LEFT + i * step * scale
-        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
-        parts.append(text(x, bottom + 15, f"{i * step:.1%}" if step < 0.01 else f"{i * step:.0%}", "middle"))
+    parts = _axis(most, step, scale, bottom, lambda x: f"{x:.1%}" if step < 0.01 else f"{x:.0%}")
     for i, row in enumerate(drawn):
-        parts += _row(row, ROW * i + 4, scale, spread[0])
+        parts += _row(row, ROW * i + 4, scale, spread[0], f"{row.count:,} = {row.share:.1%}")
     if left_out:
         shares = [r.share for r in rows[len(drawn) :]]
         parts.append(text(LEFT - 8, bottom - 8, f"and {left_out} more", "end"))
@@ -45,18 +43,44 @@ def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str) -> str:
     return frame(bottom + (58 if exact and spread[0] else 41), told, parts)
 
 
-def _row(row: Bar, y: float, scale: float, spread: float) -> list[str]:
+def waits(rows: Sequence[tuple[str, Latency]], told: str) -> str:
+    """The latency of all and of each pod as SVG: a bar to p99, a diamond at the mean, its 95% band as whiskers."""
+    drawn = rows[:MOST]
+    most = max([1e-9, *(of.p99 for _, of in drawn)])
+    step = 10 ** floor(log10(most))
+    step = next(s for s in (step / 5, step / 2, step, 2 * step) if most / s <= 6)
+    scale, bottom = (RIGHT - LEFT) / (most * 1.02), ROW * len(drawn) + 6
+    parts = _axis(most, step, scale, bottom, lambda x: span(x, 1 + (x > step)) if x else "0")
+    for i, (name, of) in enumerate(drawn):
+        bar, band = Bar(name, of.requests, of.p99, of.mean), 0.0 if isnan(of.band) else of.band
+        parts += _row(bar, ROW * i + 4, scale, band, f"{span(of.mean)}, p99 {span(of.p99)}")
+    legend = "bar: 99 of 100 requests are answered within it; diamond: mean latency; line: its 95% band"
+    left_out = f" ({len(rows) - MOST} more pods in the table)" if len(rows) > MOST else ""
+    return frame(bottom + 41, told, [*parts, text(0, bottom + 34, legend + left_out)])
+
+
+def _axis(most: float, step: float, scale: float, bottom: float, label: Callable[[float], str]) -> list[str]:
+    parts = []
+    for i in range(int(most / step + 1e-9) + 1):
+        x = LEFT + i * step * scale
+        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
+        parts.append(text(x, bottom + 15, label(i * step), "middle"))
+    return parts
+
+
+def _row(row: Bar, y: float, scale: float, spread: float, told: str) -> list[str]:
     middle = y + ROW / 2
     colour = BAR if row.answered else MISSED
     out = [
         text(LEFT - 8, middle + 4, row.name, "end", room=LEFT - 10),
         f'<rect x="{LEFT}" y="{y + 4:g}" width="{row.share * scale:.1f}" height="{ROW - 8}" fill="{colour}" '
         f'stroke="{INK}" stroke-width="0.8"/>',
-        text(RIGHT + 12, middle + 4, f"{row.count:,} = {row.share:.1%}"),
+        text(RIGHT + 12, middle + 4, told),
     ]
     if row.exact is None:
         return out
-    x, low, top = (LEFT + max(0.0, min(e, 1.0)) * scale for e in (row.exact, row.exact - spread, row.exact + spread))
+    most = (RIGHT - LEFT) / scale
+    x, low, top = (LEFT + max(0.0, min(e, most)) * scale for e in (row.exact, row.exact - spread, row.exact + spread))
     for width, ink in ((5, GROUND), (2, INK)):  # a rim, to be seen on the bar and beside it
         ends = f"M{low:.1f} {middle - 5:g}v10M{top:.1f} {middle - 5:g}v10M{low:.1f} {middle:g}H{top:.1f}"
         out.append(f'<path d="{ends if spread else ""}" stroke="{ink}" stroke-width="{width}" fill="none"/>')

@@ -17,7 +17,9 @@ from .. import kubectl
 from ..cluster import MODES, Cluster
 from ..derive import ZONE
 from ..errors import InputError
+from ..layers.pods import FAIL, SERVICE_TIME
 from ..objects import Pod, Workload
+from ..objects.meshes import seconds
 from . import edits, kinds
 from . import rules as tables
 from .kinds import Control, Does, number, pane, text
@@ -154,6 +156,32 @@ def not_ready(cluster: Cluster, asked: Asked, workload: str, most: int = 10) -> 
 
 
 @maker
+def service_time(cluster: Cluster, asked: Asked, name: str, most: int = 500) -> Control:
+    """How many milliseconds a request takes in the pods of a workload, or in one pod; how they spread stays."""
+    time, _, spread = _said_of(cluster, name, SERVICE_TIME).partition(" ")
+    start, spread = round(1000 * seconds(time or "0s")), f" {spread}" * bool(spread)
+
+    def does(c: Cluster, value: int) -> tuple[Cluster, str]:
+        return _called(c, "with_pods", name, service_time=f"{value}ms{spread}")
+
+    return number(f"ms a request takes in {name}", start, 0, max(most, start), does=does)
+
+
+@maker
+def failing(cluster: Cluster, asked: Asked, name: str) -> Control:
+    """How many percent of its requests each pod of a workload, or one pod, answers 500."""
+    start = round(100 * float((_said_of(cluster, name, FAIL) or "0").partition(" ")[0]))
+    return number(f"% that {name} fails", start, 0, 100, does=lambda c, n: _called(c, "with_pods", name, fail=n / 100))
+
+
+def _said_of(cluster: Cluster, name: str, annotation: str) -> str:
+    """An annotation of a pod, or of a workload's template; "" where there is none."""
+    whole = [o for o in cluster.objects if isinstance(o, Workload)]
+    found = kubectl.find(name, [*whole, *cluster.pods], "workload or pod")
+    return (found if isinstance(found, Pod) else found.spec.template).metadata.annotations.get(annotation, "")
+
+
+@maker
 def field(
     cluster: Cluster, asked: Asked, ref: str, path: Field, values: Sequence[Any] | None = None, label: str = ""
 ) -> Control:
@@ -269,6 +297,14 @@ def connections(cluster: Cluster, asked: Asked, low: int = 6, high: int = 100_00
 def requests(cluster: Cluster, asked: Asked, low: int = 1, high: int = 100_000) -> Control:
     """How many requests are sent."""
     return _counted("requests", asked, low, high)
+
+
+@maker
+def rate(cluster: Cluster, asked: Asked, most: int = 1000) -> Control:
+    """How many requests are sent a second."""
+    start = round(asked.get("rate") or 1)
+    ask = lambda q, value: q | {"rate": value}  # noqa: E731
+    return number("requests a second", start, 1, max(most, start), log=True, ask=ask)
 
 
 @maker

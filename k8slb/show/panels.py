@@ -17,19 +17,21 @@ from functools import reduce
 from html import escape
 from threading import RLock
 from time import sleep
-from typing import Any
+from typing import Any, Literal
 
 import ipywidgets as widgets
 import numpy as np
 from IPython import get_ipython
 
 from .. import path
+from ..answers.latency import Latency
 from ..cluster import Cluster
 from ..errors import K8slbError, printable
 from . import said
-from .bars import Bar, bars
+from .bars import Bar, bars, waits
 from .controls import Maker
 from .kinds import Control, style
+from .picture import Picture
 from .route import Route, called, edges
 from .steps import Journeys, Steps
 from .waymap import drawing
@@ -42,11 +44,20 @@ class Panel(widgets.VBox):
     """A live panel of a URL's path and distribution. At most four controls; `sandbox` allows eight in two groups.
 
     `asked` are the arguments of `Cluster.send`; without them 1,000 requests with seed 0. `outcome` and `route` are what
-    is shown, `line` is the Python that gives the same outcome.
+    is shown, `line` is the Python that gives the same outcome. With `shows="latency"`, which needs a clock (`rate`),
+    the bars are how long each pod's requests took; up to 20,000 requests answer a slider at once.
     """
 
-    def __init__(self, cluster: Cluster, url: str, *controls: Maker | Control, sandbox: bool = False, **asked: Any):
-        most = MOST_IN_SANDBOX if sandbox else MOST
+    def __init__(
+        self,
+        cluster: Cluster,
+        url: str,
+        *controls: Maker | Control,
+        sandbox: bool = False,
+        shows: Literal["shares", "latency"] = "shares",
+        **asked: Any,
+    ):
+        most, self.shows = MOST_IN_SANDBOX if sandbox else MOST, shows
         if len(controls) > most:
             raise ValueError(f"{len(controls)} controls are more than a reader can keep apart; at most {most}")
         question = {"url": url, "requests": 1000, "connections": None, "seed": 0, **asked}
@@ -114,11 +125,14 @@ class Panel(widgets.VBox):
         trace = cluster.trace(**way) if route.controllers or outcome.lost == outcome.requests else None
         sentence = said.sentence(outcome, route, trace)
         line = said.line(calls, asked)
-        chart = f"{bars(rows, outcome.spread, sentence)}<p role='status'>{escape(sentence)}</p>"
+        waiting = waits_of(outcome) if self.shows == "latency" else []
+        drawn = waits([w[:2] for w in waiting], sentence) if waiting else bars(rows, outcome.spread, sentence)
+        chart = f"{drawn}<p role='status'>{escape(sentence)}</p>"
         chart += "".join(f"<p>&#9888; {escape(printable(w))}</p>" for w in (trace.warnings if trace else ()))
         code = said.code(self.cluster, cluster, line)
         self.outcome, self.route, self.journeys = outcome, route, Journeys(route, outcome)
         self.sentence, self.rows, self.line, self._pieces = sentence, rows, line, (chart, code)
+        self.waits = waiting
         self.steps.allow(outcome.requests)
         self._tell()
 
@@ -131,12 +145,17 @@ class Panel(widgets.VBox):
         self.drawing.value = drawing(self.route, *so_far) + told
 
     def _tell(self) -> None:
-        table = said.table(self.rows, self.route) if self.as_table.value else ""
-        self.told.value = table.join(self._pieces)
+        self.told.value = (self._table() if self.as_table.value else "").join(self._pieces)
+
+    def _table(self) -> str:
+        return said.table(self.rows, self.route, self.waits)
+
+    def _still(self) -> Picture:
+        return self.outcome.plot_latency() if self.waits else self.outcome.plot()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and for viewers without a kernel the distribution as a PNG and as text."""
-        still, _ = replace(self.outcome.plot(), sentence=self.sentence)._repr_mimebundle_()
+        still, _ = replace(self._still(), sentence=self.sentence)._repr_mimebundle_()
         return super()._repr_mimebundle_(**kwargs) | still
 
 
@@ -158,6 +177,15 @@ def rows_of(outcome: Any, route: Route) -> Iterator[Bar]:
         if count or share or name in pods:
             title = f"{outcome.name_of(name)} {name}".strip()
             yield Bar(title, count, count / outcome.requests, share and share * admitted, name in pods)
+
+
+def waits_of(outcome: Any) -> list[tuple[str, Latency, str]]:
+    """(name, latency, how busy it was) of all requests and of each pod that served some; none where nobody did."""
+    found = [("all pods", outcome.latency, "")]
+    for pod, busy in ((pod, outcome.utilisation.get(pod)) for pod in outcome.counts()):
+        told = "" if busy is None else f"{busy:.1%}"
+        found.append((f"{outcome.name_of(pod)} {pod}".strip(), outcome.latency_of(pod), told))
+    return [wait for wait in found if wait[1].requests]
 
 
 def _grouped(controls: list[Control], sandbox: bool) -> list[widgets.Widget]:

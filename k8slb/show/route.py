@@ -141,7 +141,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
                 short = candidate.name.rpartition("/")[2].partition(":")[0]
                 backend = Spot("backend", short, candidate.name) if splits else None
                 onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), _part(share, part)))
-            for limit in decision.limits:  # how many it refuses depends on load
+            for limit in (x for x in decision.limits if x.kind not in ("pool", "retries")):  # how many depends on load
                 end = ("answered", str(limit.status)) if limit.status else ("lost", "reject")
                 draw(depth, here, _end(view, end), None)
         front = summed({}, onward)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from ..answers.latency import Latency, span
 from ..cluster import Cluster
 from ..controllers import SPEC
 from .bars import Bar
@@ -53,11 +54,14 @@ def _literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, dict)) else repr(value)
 
 
-def table(rows: Sequence[Bar], route: Route) -> str:
-    """The distribution and every edge of the path, in numbers."""
+def table(rows: Sequence[Bar], route: Route, waits: Sequence[tuple[str, Latency, str]] = ()) -> str:
+    """The distribution, how long it took, and every edge of the path, in numbers."""
     pods = [(name, f"{count:,}", f"{share:.1%}", share_text(exact)) for name, count, share, exact, _ in rows]
     ways = [(e.source.name, e.target.name, share_text(e.share)) for stage in route.edges for e in stage]
     shown = html_table(("pod", "requests", "sampled share", "exact share"), pods)
+    if waits:
+        told = [(name, f"{of.requests:,}", of.about, span(of.p99), said) for name, of, said in waits]
+        shown += html_table(("pod", "served", "mean latency (95% band)", "p99", "busy"), told)
     return shown + html_table(("from", "to", "exact share of all requests"), ways)
 
 

@@ -28,6 +28,10 @@ MOVES = [
     (controls.caller(), "node:node-b", ""),
     (controls.clients(), 20, ""),
     (controls.requests_per_connection(), 8, ""),
+    (controls.rate(), 50, ""),
+    (controls.service_time("order"), 30, "k8slb/service-time: 30ms"),
+    (controls.service_time("order-2"), 30, "k8slb/service-time: 30ms"),
+    (controls.failing("order"), 25, "k8slb/fail: "),
 ]
 
 
@@ -63,6 +67,18 @@ def test_clients_and_connections_are_asked_for(shop):
     assert asked.items() <= shown.asked().items()
     shown.controls[2].source.value = 700
     assert shown.asked()["connections"] == 100, "still 7 requests on each"
+
+
+def test_one_slow_pod_is_that_pod_alone(shop):
+    timed = shop.with_pods("order", service_time="10ms exponential")
+    slow = panel(timed, ORDERS, controls.service_time("order-2"), controls.rate(), rate=100, shows="latency")
+    assert slow.controls[0].value == 10 and "with_pods" not in slow.line
+    slow.controls[0].source.value = 25
+    assert '.with_pods("order-2", service_time="25ms exponential").' in slow.line, "as it spread before"
+    means = {slow.outcome.name_of(pod): slow.outcome.latency_of(pod).mean for pod in slow.outcome.counts()}
+    assert means["order-2"] > 1.5 * max(means["order-1"], means["order-3"]), means
+    assert slow.told.value.count("service-time: 25ms exponential") == 1, "in the diff; the line has it in quotes"
+    assert slow.changed().shares(ORDERS) == timed.shares(ORDERS), "its address and all others stay"
 
 
 def test_a_number_beyond_the_range_says_so(shop):

@@ -1,6 +1,8 @@
 """Panels: what they show is what the model says, and every control moves through the comm channel of a real kernel."""
 
+import re
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +13,9 @@ from driven import driven
 
 import k8slb
 from k8slb import path
+from k8slb.answers.latency import Latency
 from k8slb.show import controls
-from k8slb.show.bars import Bar, bars
+from k8slb.show.bars import Bar, bars, waits
 from k8slb.show.kinds import number
 from k8slb.show.panels import panel, rows_of
 from k8slb.show.route import called, edges
@@ -53,6 +56,7 @@ spec:
   - host: myshop.example.com
     http: {paths: [{path: /payments, pathType: Prefix, backend: {service: {name: order-service, port: {number: 80}}}}]}
 """
+TIMED = ".with_pods('order', service_time='10ms exponential')"
 FAILING = """
 kind: Deployment
 metadata: {name: payment}
@@ -365,8 +369,9 @@ class Live:
 def live(tmp_path_factory):
     with driven(notebook(tmp_path_factory.mktemp("panels") / "panels.ipynb", SETUP)) as lesson:
 
-        def show(*makers: str, url: str = ORDERS) -> Live:
-            lesson.value_of(f"p = panel(shop, {url!r}, {', '.join(f'controls.{m}' for m in makers)}); None")
+        def show(*makers: str, url: str = ORDERS, more: str = "", edit: str = "") -> Live:
+            given = ", ".join([*(f"controls.{m}" for m in makers), *filter(None, [more])])
+            lesson.value_of(f"cluster = shop{edit}; p = panel(cluster, {url!r}, {given}); None")
             return Live(lesson)
 
         yield show
@@ -448,6 +453,39 @@ def test_requests_go_step_by_step_and_back(live):
     assert p.lesson.value_of("p.drawing.value") == still
     p.click(step)
     assert p.move("controls[0].source", value=5) and p.lesson.value_of("p.steps.at") == "0", "a move starts again"
+
+
+# --- how long it takes -----------------------------------------------------------------------------------------------
+
+
+def test_a_panel_of_latency_says_drawing_sentence_table_and_line_alike(live):
+    p = live("rate()", "service_time('order-1')", more="rate=60, requests=3000, shows='latency'", edit=TIMED)
+    told = p.lesson.value_of("p.told.value")
+    assert "diamond: mean latency" in told and "bar: share of the requests" not in told
+    for value in (120, 250):
+        mean = p.lesson.value_of("__import__('k8slb').answers.latency.span(p.outcome.latency.mean)").strip("'")
+        told = p.lesson.value_of("p.told.value")
+        assert f">{mean}, p99 " in told and f"latency: mean {mean} ± " in told and p.same_line()
+        p.move("as_table", value=True)
+        assert f"<td>all pods</td><td>3,000</td><td>{mean} ± " in p.lesson.value_of("p.told.value")
+        p.move("as_table", value=False)
+        assert p.move("controls[0].source", value=value)
+    alike = "(lambda again: (again.run.latency == p.outcome.run.latency).all())(eval(p.line))"
+    assert "True" in p.lesson.value_of(alike) and "rate=250" in p.lesson.value_of("p.line")
+    still = p.lesson.value_of("p._repr_mimebundle_()['text/plain']")
+    assert "spent at pods" in still and "diamond" not in still
+    p.move("controls[1].source", value=0)
+    assert p.lesson.value_of("p.alert.value") == "''"
+
+
+def test_bars_of_latency_stay_on_the_drawing():
+    few = Latency(100, 0.05, float("nan"), 0.04, 0.1, 0.2, 0.3)
+    many = [(f"pod-{i}", Latency(9000, 0.9 * i, 2.0 * i, i, 2 * i, 3.0 * i, 4 * i)) for i in range(1, 20)]
+    drawn = waits([("all pods", few), *many], "told")
+    assert "nan" not in drawn and "8 more pods in the table" in drawn and drawn.count("<rect") == 12
+    numbers_ = [float(x) for x in re.findall(r'd="M([\d.]+) ', drawn)]
+    assert min(numbers_) >= 250 and max(numbers_) <= 740
+    assert waits([("all pods", replace(few, mean=0.0, p99=0.0, band=0.0))], "told").count("<rect") == 1
 
 
 # --- the stored lessons ----------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ GLOSSARY = {
     "HTTPRoute": "11",
     "ReferenceGrant": "11",
     "sidecar": "12",
+    "mTLS": "12",
     "preStop": "13",
 }
 

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import k8slb
-from k8slb.layers import kube_proxy
 
 some = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ORDERS, PAYMENTS = "http://order-service", "https://myshop.example.com/payments/process/101"
@@ -297,9 +296,9 @@ def test_udp_entries_end():
     assert all(len(reached) == 1 for reached in by_port(UDP.with_proxy("ipvs", "mh"), 70))  # the same port, so hash
 
 
-def test_a_full_conntrack_table_drops_new_connections(monkeypatch):
-    monkeypatch.setattr(kube_proxy, "CONNTRACK_MAX", 30)
-    cluster = k8slb.load("shop")
+def test_a_full_conntrack_table_drops_new_connections():
+    small = "kind: KubeProxyConfiguration\nconntrack: {maxPerCore: 1, min: 30}"
+    cluster = k8slb.load(["shop", f"apiVersion: kubeproxy.config.k8s.io/v1alpha1\n{small}"])
     run = cluster.send(ORDERS, requests=500, connections=50)
     assert run.counts("lost") == {"conntrack table full": 200} and "200 found the" in run.sentence
     assert run.table.groupby("connection")["pod"].nunique().tolist() == [1] * 30 + [0] * 20

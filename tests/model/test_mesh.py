@@ -542,14 +542,15 @@ SHORT = "tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}"
         ("tcp: {maxConnections: 6}, http: {http1MaxPendingRequests: 1}", 4, {}, 7),
         ("tcp: {maxConnections: 1}", 4, {}, 10),  # all may wait
         ("http: {http2MaxRequests: 3}", 4, {}, 3),
-        ("tcp: {maxConnections: 2}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}", 4, {}, 3),
+        ("tcp: {maxConnections: 2}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}", 4, {}, 4),
         ("tcp: {maxConnections: 2}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 3}", 2, {}, 5),
         ("tcp: {maxConnections: 1}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 1}", 1, {"name": "grpc-a"}, 3),
         (SHORT, 1, {"name": "http", "appProtocol": "kubernetes.io/h2c"}, 10),
     ],
 )
 def test_circuit_breakers(pool, pods, fields, admitted):
-    """Of ten requests at once, to pods that take a while; Envoy does not retry what it refuses."""
+    """Of ten requests at once, to pods that take a while, those that are under way or wait for a connection; Envoy does
+    not retry what it refuses."""
     cluster = port(ISTIO, **fields).apply(rule(f"connectionPool: {{{pool}}}, loadBalancer: {{simple: ROUND_ROBIN}}"))
     cluster = cluster.scale("order", pods)
     slow = cluster.with_pods("order", service_time="100ms").send(ORDERS, requests=10, seed=1)
@@ -559,9 +560,8 @@ def test_circuit_breakers(pool, pods, fields, admitted):
 
 
 def test_circuit_breakers_count_what_is_under_way():
-    cluster = ISTIO.with_pods("order", service_time="200ms").apply(
-        rule("connectionPool: {http: {http2MaxRequests: 2}}")
-    )
+    cluster = ISTIO.with_pods("order", service_time="200ms", workers=1000)
+    cluster = cluster.apply(rule("connectionPool: {http: {http2MaxRequests: 2}}"))
     run, ends, refused = cluster.send(ORDERS, requests=400, rate=10, seed=1), [], 0
     for at, status in zip(run.table["time"], run.table["status"].astype(str), strict=True):
         ends = [end for end in ends if end > at]
@@ -599,9 +599,9 @@ def test_what_is_not_modelled_is_told():
     for changing in ("fault: {abort: {httpStatus: 500}}", "match: [{uri: {glob: /a}}]"):  # a guess would be wrong
         with pytest.raises(k8slb.NotModelled, match=f"http.0.{changing[:5]}"):
             ISTIO.apply(virtual(f"[{{{changing}, {to}}}]")).trace(ORDERS)
-    given = "tls: {}, retryBudget: {}, connectionPool: {http: {maxRetries: 1}}, outlierDetection: {}"
+    given = "tls: {}, connectionPool: {http: {idleTimeout: 1s}}, outlierDetection: {}"
     told = ISTIO.apply(rule(given)).trace(ORDERS)
-    for aside in ("tls", "retryBudget", "connectionPool.http.maxRetries"):
+    for aside in ("tls", "connectionPool.http.idleTimeout"):
         assert any(f"trafficPolicy.{aside} is not modelled" in w for w in told.warnings)
     assert any("caller's zone" in w for w in told.warnings)
     told = annotated(LINKERD, "{retry.linkerd.io/timeout: 1s, timeout.linkerd.io/idle: 1s}").trace(ORDERS).warnings

@@ -19,7 +19,8 @@ MODES: dict[str, ModuleType] = {"iptables": iptables, "nftables": nftables, "ipv
 # Seconds that a conntrack entry in use lasts, and one used only once: kube-proxy sets TCP's, the kernel the rest.
 CONNTRACK = {"TCP": (86400.0, None), "UDP": (120.0, 30.0), "SCTP": (210.0, None)}
 TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
-CONNTRACK_MAX = 131_072  # entries a node: kube-proxy sets nf_conntrack_max to 32,768 a core, at least this
+CONNTRACK_MAX = 131_072  # entries a node, where kube-proxy is told to leave the kernel's own number
+CORES = 4  # that a node is taken to have, for the size of its conntrack table (nf_conntrack_max)
 
 
 def rules(view: Cluster, node: str) -> str:
@@ -61,9 +62,12 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         why = f"{title}: {which}; " + ("the packet is dropped" if drops else "the connection is refused")
         why += why_none(view, service, port)
         rule = mode.refusal(own, known, door, address, firewall=False)
-        return Decision(**common, action="drop" if drops else "reject", why=why, rejected=rejected, rule=rule)
+        common |= {"reason": "no endpoint on this node" if sets.cluster else "no ready endpoint", "rule": rule}
+        return Decision(**common, action="drop" if drops else "reject", why=why, rejected=rejected)
     lasts, unused = CONNTRACK[flow.protocol]
-    remembers = [Memory("conntrack", "5-tuple", lasts, CONNTRACK_MAX, unused)]
+    table = view.proxy_config.conntrack
+    size = max(table.min, CORES * table.maxPerCore) if table.maxPerCore else CONNTRACK_MAX
+    remembers = [Memory("conntrack", "5-tuple", lasts, size, unused)]
     if known.sticky:
         remembers.append(Memory("ClientIP", flow.source, known.sticky, mode.AFFINITY_LIMIT))
     dice = {e.address: mode.dice(len(endpoints), i) for i, e in enumerate(endpoints)}

@@ -148,13 +148,14 @@ def _dialled(view: Cluster, caller: Member, to: Backend, request: Request | None
             ways.append(replace(c, flow=replace(c.flow, identity=identity)))
     if not ways:
         why = f"{made.why}, but the subset {to.subset} has no pod"
-        return replace(made, action="respond", status=503, why=why, candidates=(), balancer=None, on_failure=None)
+        own = {"status": 503, "reason": "the subset has no pod", "candidates": (), "balancer": None, "on_failure": None}
+        return replace(made, action="respond", why=why, **own)
     known = sum(bool(c.flow.identity) for c in ways)
     sent = f"mTLS as {caller.identity} to {known} of {len(ways)}" if known else "in plain text"
     own = {"place": Place("pod", f"{caller.namespace}/{caller.account}")} if caller.mesh == "waypoint" else {}
     state = ("mesh", own.get("place", made.place), *made.state[2:], to.subset)
     own |= {"rejected": (*made.rejected, *others)} if others else {}
-    own["limits"] = istio.limits(traffic.pool, to, len(ways), made.grain == "request") if traffic.pool else ()
+    own["limits"] = istio.limits(traffic, to, made.grain == "request")
     return replace(made, candidates=tuple(ways), why=f"{made.why}; {sent}", state=state, **own)
 
 
@@ -172,4 +173,4 @@ def refused(view: Cluster, flow: Flow, place: Place) -> Decision | None:
     who = "whose sidecar passes on calls to a pod's own address in plain text" if blind else "who is in no mesh"
     why = f"{rule} wants mTLS (STRICT): {pod.name}'s proxy resets the connection of {flow.source}, {who}"
     rejected = (Rejected(str(rule), why, rule, ("spec", "mtls", "mode")),)
-    return Decision("mesh", place, "connection", flow, "reject", why, rejected=rejected)
+    return Decision("mesh", place, "connection", flow, "reject", why, rejected=rejected, reason="mTLS is wanted")

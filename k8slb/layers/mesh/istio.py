@@ -9,8 +9,7 @@ a time-out by default.
 Circuit breakers: a sidecar or waypoint counts for itself what it has under way to a backend, and answers 503 (UO) to
 what is too much; TCP connections it closes. Envoy alone would stop at 1,024 connections, 1,024 waiting, 1,024 requests
 and 3 retries (circuit_breaker.proto); Istio lifts all four to 2^32-1 (defaultCircuitBreakerThresholds), so that only
-what a DestinationRule says counts. Left out: the breaker of retries under way (maxRetries), the budget that replaces it
-(retryBudget), and the time that requests wait for a connection: as many as may wait are let through at once.
+what a DestinationRule says counts. In HTTP/1.1 each request has a connection for itself, or waits for one.
 """
 
 import re
@@ -19,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...cluster import Cluster
-from ...decision import Ejects, Limit, Memory, OnFailure
+from ...decision import Ejects, Limit, Memory, OnFailure, Warmup
 from ...endpoints import of_port
 from ...errors import NotModelled
 from ...objects import DestinationRule, Object, Service, ServicePort, VirtualService
@@ -56,11 +55,12 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it has under way."""
+    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it may have under way."""
 
     policy: Policy
     subset: Mapping[str, str] | None = None
     pool: api.ConnectionPoolSettings | None = None
+    retries: api.ConcurrentRetries | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -154,15 +154,19 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
     rules = _rules(view, namespace, to.service)
     subset = next((s for r in rules for s in r.spec.subsets if s.name == to.subset), None)
     policies = [one.trafficPolicy for one in (subset, *(r.spec for r in rules[:1])) if one]
-    names = ("loadBalancer", "outlierDetection", "connectionPool")
-    balancer, outlier, pool = (next((v for p in policies if (v := getattr(p, name))), None) for name in names)
+    names = ("loadBalancer", "outlierDetection", "connectionPool", "retryBudget")
+    balancer, outlier, pool, retries = (next((v for p in policies if (v := getattr(p, name))), None) for name in names)
     balancer = balancer or api.LoadBalancerSettings()
     if balancer.simple == "PASSTHROUGH":
         raise NotModelled(f"loadBalancer PASSTHROUGH ({rules[0]})")
     how = f"picks by {balancer.simple} ({rules[0]})" if balancer.simple else "picks by LEAST_REQUEST, Istio's default"
     policy = Policy(SIMPLE.get(balancer.simple, "envoy-least-request"), how, to.failure or RETRIED)
+    slowly = balancer.warmup or (balancer.warmupDurationSecs and api.Warmup(duration=balancer.warmupDurationSecs))
     if balancer.consistentHash:
         policy = _hashing(policy, balancer.consistentHash, flow)
+    elif slowly and policy.balancer != "envoy-random":
+        window, least = api.seconds(slowly.duration), slowly.minimumPercent / 100
+        policy = replace(policy, warmup=Warmup(window, least, slowly.aggression))
     warnings = tuple(w for r in rules for w in ignored(r))
     if outlier and outlier.consecutive5xxErrors:
         times = map(api.seconds, (outlier.interval, outlier.baseEjectionTime))
@@ -172,7 +176,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
         if len(zones) > 1 and balancer.localityLbSetting.enabled:
             told = "with outlierDetection Istio keeps to the caller's zone while pods are healthy there: not modelled"
             warnings += (f"{told}; localityLbSetting.enabled: false turns it off",)
-    return Traffic(policy, subset and subset.labels, pool, warnings)
+    return Traffic(policy, subset and subset.labels, pool, retries, warnings)
 
 
 def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
@@ -206,14 +210,18 @@ def _hashing(policy: Policy, by: api.ConsistentHash, flow: Flow) -> Policy:
     return replace(policy, how=f"picks by {table} of {what}", **own)
 
 
-def limits(pool: api.ConnectionPoolSettings, to: Backend, pods: int, requests: bool) -> tuple[Limit, ...]:
-    """What may be under way to a backend at once. In HTTP/1.1 each request has a connection, of which each pod may have
-    one whatever the limit, or waits for one."""
-    most, held, queued = pool.http.http2MaxRequests, pool.tcp.maxConnections, pool.http.http1MaxPendingRequests
-    name, connections = "http2MaxRequests", max(held, pods)
+def limits(by: Traffic, to: Backend, requests: bool) -> tuple[Limit, ...]:
+    """What may be under way to a backend at once."""
+    pool, key = by.pool or api.ConnectionPoolSettings(), f"{to.service}:{to.port.port} {to.subset}".rstrip()
+    held, http = pool.tcp.maxConnections, pool.http
     if not requests:
-        most, name = held, "maxConnections"
-    elif held and not 0 < most <= connections and not re.search(HTTP2, to.port.appProtocol or to.port.name):
-        most, name = (connections + queued) * bool(queued), "maxConnections + http1MaxPendingRequests"
-    key, status = f"{to.service}:{to.port.port} {to.subset}".rstrip(), 503 if requests else 0
-    return (Limit("connections", key, most, status=status, name=name),) if most else ()
+        return (Limit("connections", key, held, status=0, name="maxConnections"),) if held else ()
+    queues = held and not re.search(HTTP2, to.port.appProtocol or to.port.name)
+    given = [("requests", http.http2MaxRequests, 0.0, "http2MaxRequests")]
+    given += [("pool", held, 0.0, "maxConnections")] if queues else []
+    given += [("pending", http.http1MaxPendingRequests, 0.0, "http1MaxPendingRequests")] if queues else []
+    if budget := by.retries:
+        given.append(("retries", budget.minRetryConcurrency or 3, budget.percent / 100, "retryBudget"))
+    else:
+        given.append(("retries", http.maxRetries, 0.0, "maxRetries"))
+    return tuple(Limit(kind, key, most, rate, name=name) for kind, most, rate, name in given if most)

@@ -1,0 +1,120 @@
+"""The film of a change: a row for each pod, the EndpointSlice, each kube-proxy, proxy and load balancer.
+
+What a pod is, and who still sends to one that takes nothing: the lost requests stand below those stretches.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from typing import NamedTuple
+
+from ..cluster import Cluster
+from ..decision import Place, Timeline, pod_place
+from ..endpoints import of_port
+from ..loadbalancers import setting
+from ..objects import Object, Pod, Service
+from ..scheduling import some
+from .svg import BAR, DOT, GROUND, LINE, MISSED, frame, text
+
+COLOURS = {"ready": BAR, "up to date": BAR, "starting": "#dddddd", "behind": DOT, "terminating": DOT}  # else MISSED
+LEGEND = "blue: ready, up to date; grey: starting; yellow: terminating, behind; red: takes nothing, sends to such"
+LEFT, RIGHT, HIGH, MOST = 250, 880, 20, 40
+
+
+class Row(NamedTuple):
+    """Seconds; `end` is inf for what lasts."""
+
+    what: str
+    who: str
+    begin: float
+    end: float
+    state: str
+
+
+def film(timeline: Timeline, lives: Iterable[tuple[Object, Sequence[tuple[float, str]]]]) -> list[Row]:
+    """The rows, of each thing in the order of time: what its state is; of who sends requests whether it knows."""
+    rows, pods = [], []
+    for one, steps in lives:
+        ends = [*(t for t, _ in steps[1:]), inf]
+        rows += [Row(one.kind, one.name, t, end, s) for (t, s), end in zip(steps, ends, strict=True) if s != "gone"]
+        pods += [one] if isinstance(one, Pod) else []
+    cluster = timeline.at()
+    services = [s for s in cluster.services.values() if any(selects(s, p) for p in pods)]
+    learners = [("EndpointSlice", s.name, Place("EndpointSlice", s.name), "", [s]) for s in services]
+    learners += [("kube-proxy", n.name, Place("node", n.name), "", services) for n in cluster.nodes]
+    for pod, controller in {p.key: (p, c) for c in cluster.replica_at.values() for p in c.pods}.values():
+        role = "gateway" if controller.gateway else "ingress"
+        learners.append((role, pod.name, pod_place(pod), role, services))
+    balancers = {a: s for a, s in cluster.balancer_at.items() if s in services}
+    learners += [("cloud-lb", a, Place("cloud-lb", a), "", [s]) for a, s in balancers.items()]
+    return rows + [row for learner in learners if services for row in _knowing(timeline, *learner)]
+
+
+def selects(service: Service, pod: Pod) -> bool:
+    chosen = service.spec.selector
+    return bool(chosen) and service.namespace == pod.namespace and chosen.items() <= pod.metadata.labels.items()
+
+
+def _knowing(
+    timeline: Timeline, what: str, who: str, place: Place, role: str, services: Sequence[Service]
+) -> list[Row]:
+    """Whether it sends to the pods that are ready, or still to others."""
+
+    def state(now: float) -> str:
+        real, known = timeline.at(now), timeline.seen_by(place, now, role)
+        sends, rightly = (_targets(view, what, services) for view in (known, real))
+        there = {t: real.pod_named.get(t) or real.node.get(t[1]) for t in sends}
+        if missing := sorted(name for (_, name), one in there.items() if one is None or one.down):
+            return f"{'lists' if what == 'EndpointSlice' else 'sends to'} {some(missing)}"
+        return "up to date" if sends == rightly else "behind"
+
+    return [Row(what, who, *span) for span in timeline.spans(state)]
+
+
+def _targets(view: Cluster, what: str, services: Sequence[Service]) -> set[tuple[str, str]]:
+    """(namespace, name) of the pods that get requests; ("", name) of the nodes that a load balancer sends to."""
+    ends = ((s, e) for s in services for p in s.spec.ports for e in of_port(view, s, p))
+    pods = {(s.namespace, e.name): e.node for s, e in ends if e.ready}
+    if what != "cloud-lb" or any(setting(s, view.nodes).targets == ("ip",) for s in services):
+        return set(pods)
+    local = any(s.spec.externalTrafficPolicy == "Local" for s in services)
+    alive = (n.name for n in view.nodes if n.ready and not n.down)
+    return {("", name) for name in alive if not local or name in pods.values()}
+
+
+# --- drawn -----------------------------------------------------------------------------------------------------------
+
+
+def lanes(rows: Sequence[Row], lost: Sequence[float]) -> tuple[dict[str, list[Row]], str, float]:
+    """(the rows by what they are of, with the first pods only where there are many; what stands in the last row; the
+    second at which the picture ends)."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row.what} {row.who}", []).append(row)
+    pods = [lane for lane in found if lane.startswith("Pod ")]
+    hidden = pods[max(10, MOST - len(found) + len(pods)) :]
+    told = f"{len(lost):,} lost requests" if lost else "no request lost"
+    told += f"; {len(hidden)} more pods" if hidden else ""
+    last = max((t for row in rows for t in (row.begin, row.end) if t != inf), default=0.0)
+    return {lane: its for lane, its in found.items() if lane not in hidden}, told, last * 1.05 + 1
+
+
+def svg(rows: Sequence[Row], lost: Sequence[float], told: str) -> str:
+    """The film as SVG; `lost`: the seconds at which requests were lost."""
+    by_lane, below, last = lanes(rows, lost)
+    parts, scale, bottom = [], (RIGHT - LEFT) / last, HIGH * (len(by_lane) + 1) + 6
+    for i, (lane, its) in enumerate(by_lane.items()):
+        parts.append(text(LEFT - 8, HIGH * i + 18, lane, "end", room=LEFT - 10))
+        for row in its:
+            x, wide = LEFT + row.begin * scale, (min(row.end, last) - row.begin) * scale
+            at = f'x="{x:.1f}" y="{HIGH * i + 5}" width="{wide:.1f}" height="{HIGH - 5}"'
+            title = f"<title>{row.state}</title>"
+            parts.append(f'<rect {at} fill="{COLOURS.get(row.state, MISSED)}" stroke="{GROUND}">{title}</rect>')
+    parts.append(text(LEFT - 8, bottom - 8, below, "end"))
+    marks = sorted({round(LEFT + t * scale) for t in lost if t <= last})
+    parts.append(f'<path d="{"".join(f"M{x} {bottom - 20}v16" for x in marks)}" stroke="{MISSED}" stroke-width="1"/>')
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e9) if last / s <= 14)
+    for i in range(int(last / step) + 1):
+        x = LEFT + i * step * scale
+        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
+        parts.append(text(x, bottom + 15, f"{i * step:g} s", "middle"))
+    return frame(bottom + 41, told, [*parts, text(0, bottom + 34, LEGEND)])
