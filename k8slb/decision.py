@@ -131,8 +131,9 @@ class OnFailure:
     """What a proxy does when the chosen peer fails: `tries` in all, then the status for a refusal or a time-out.
 
     An answer of one of `statuses` is a failure too, for the `methods` named (empty: all); the last one goes to the
-    client. None is tried again while others are left. `late`: how many tries may time out, where the whole request has
-    its time too (the tries' time-outs use it up; None: all of them). `total`: that time, in seconds (0: any).
+    client. Whether one is tried again while others are left, its balancer says. `late`: how many tries may time out,
+    where the whole request has its time too (the tries' time-outs use it up; None: all of them). `total`: that time, in
+    seconds (0: any).
     """
 
     tries: int = 1

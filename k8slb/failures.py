@@ -23,8 +23,9 @@ LATE: Outcome = ("lost", "drop")
 
 
 def untried(policy: Balancer, peers: Sequence[Candidate], tried: Sequence[Candidate]) -> Sequence[Candidate]:
-    """Whom a proxy picks from: not again who has failed, while others are left. Round robin goes on in turn."""
-    return peers if policy.cycle or not tried else [p for p in peers if p not in tried] or peers
+    """Whom a proxy picks from: not again who has failed, while others are left. Round robin goes on in turn, and
+    Linkerd draws anew among all: its retries stand above its balancer (linkerd2-proxy, .../policy/route.rs)."""
+    return peers if policy.cycle or policy.again or not tried else [p for p in peers if p not in tried] or peers
 
 
 def tries_of(decision: Decision, late: int = 0) -> int:

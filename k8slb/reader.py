@@ -86,7 +86,7 @@ _WORDS: dict[str, Any] = {"": None, "~": None} | {w: None for w in ("null", "Nul
 _WORDS |= {w: True for w in ("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y")}
 _WORDS |= {w: False for w in ("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N")}
 RENDER = "plain YAML: render it first: helm template"
-_NO_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\U0010ffff]")  # YAML 1.1's printable characters
+NO_TEXT = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\U0010ffff]"  # YAML 1.1's printable characters; long to compile
 _INT = re.compile(r"[-+]?(0_*|[1-9][0-9_]*|0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0o?_*[0-7][0-7_]*)$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _SPECIAL = {".nan": float("nan")} | {s + ".inf": float(s + "inf") for s in ("", "+", "-")}
@@ -124,7 +124,7 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             raise self._fail(error.problem_mark or error.context_mark, f"not YAML: {error.problem}") from None
         except (yaml.reader.ReaderError, UnicodeEncodeError):
-            line = _NO_TEXT.split(self.source.text, 1)[0].count("\n") + 1
+            line = re.split(NO_TEXT, self.source.text, maxsplit=1)[0].count("\n") + 1
             problem = "holds a character that is not text, such as NUL"
             raise InputError(problem, expected="YAML or JSON", file=self.source.file, line=line) from None
 

@@ -54,6 +54,8 @@ class Balancer:
     - `cycle` (+1 or -1): round robin; while peers stay the same and none has weight 0, pick k + 1 is
       (pick k + cycle) mod n, and state["at"] is the last pick.
 
+    `again`: for the next try of a request it may pick whoever has just failed.
+
     `exact(peers, key)` gives each peer's share where it does not depend on load (None: it does): of a whole period, or
     of a hash for this key.
 
@@ -71,6 +73,7 @@ class Balancer:
     counts: bool = False
     hashes: bool = False
     kernel: str = ""
+    again: bool = False
     answered: Callable[[dict, Peer, float, float], None] | None = None
 
 

@@ -44,7 +44,7 @@ def peaked(state, peer, seconds, now) -> None:
     kept[peer.address] = max(kept[peer.address], (seconds, now))
 
 
-@named("linkerd-p2c-ewma", counts=True, answered=peaked)
+@named("linkerd-p2c-ewma", counts=True, answered=peaked, again=True)
 def p2c_ewma(peers, state, rng, key=None, now=0.0) -> int | None:
     """Of two different ones drawn evenly, whatever the weights, the lower peak average x (1 + requests in flight)."""
     kept, among = averages(state, peers, now, lambda past, n: UNKNOWN), able(peers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from operator import attrgetter
 from typing import Any, dataclass_transform
 
@@ -17,10 +17,37 @@ CLUSTER_SCOPED: set[str] = set()
 
 @dataclass_transform(frozen_default=True)
 class Value:
-    """Whoever inherits is a frozen dataclass."""
+    """Whoever inherits is a frozen dataclass, made one when it is first needed: of a hundred types few are in a cluster.
+    What two are compared by is written once, here, for the same reason."""
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True)(cls)
+        def __init__(self: Value, *args: Any, **given: Any) -> None:
+            made(cls).__init__(self, *args, **given)
+
+        cls.__init__ = __init__
+
+    def _compared(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._compared().values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._compared().items())})"
+
+
+def made(kind: type) -> type:
+    """A type that inherits from Value, as the dataclass that it is, like those it inherits from."""
+    if kind is not Value and issubclass(kind, Value) and "__dataclass_fields__" not in vars(kind):
+        for base in kind.__bases__:
+            made(base)
+        del kind.__init__
+        kind.__doc__ = kind.__doc__ or kind.__name__  # else it is written from the signature, which takes as long again
+        dataclass(frozen=True, repr=False, eq=False)(kind)
+    return kind
 
 
 class Reference(Value):
@@ -48,8 +75,8 @@ class Object(Value):
     apiVersion: str = ""
     kind: str = ""
     metadata: ObjectMeta = ObjectMeta()
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    origin: Origin = field(default=UNKNOWN, repr=False, compare=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    origin: Origin = field(default=UNKNOWN, compare=False)
 
     def __init_subclass__(
         cls, group: str | None = None, versions: str = "v1", kinds: tuple[str, ...] = (), namespaced: bool = True

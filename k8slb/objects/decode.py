@@ -1,12 +1,13 @@
 """Plain values to typed ones, with the API server's checks, driven by the types' own annotations."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import shown
+from .base import Value, made
 from .checks import Check, Invalid
 
 Decode = Callable[[Any], Any]
@@ -91,7 +92,7 @@ def _either(*options: Any) -> Decode:
 
 def _object(cls: type) -> Decode:
     hints = get_type_hints(cls, include_extras=True)
-    given = [f for f in fields(cls) if f.name not in ("raw", "origin")]
+    given = [f for f in fields(made(cls)) if f.name not in ("raw", "origin")]
     members = [(f.name, f.name.rstrip("_"), decoder(hints[f.name])) for f in given]  # from_ holds the field "from"
     required = [f.name for f in given if f.default is MISSING and f.default_factory is MISSING]
     check: Check = getattr(cls, "check", lambda value: None)
@@ -132,4 +133,4 @@ def decoder(hint: Any) -> Decode:
         return _list_of(decoder(args[0]))
     if origin is Mapping:
         return _mapping_of(args[1])
-    return _object(hint) if is_dataclass(hint) else _plain(hint)
+    return _object(hint) if isinstance(hint, type) and issubclass(hint, Value) else _plain(hint)

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from ..cluster import Cluster
+from ..errors import InputError
 from . import controls, kinds, said
 from .controls import Maker
 from .kinds import Control
@@ -47,19 +48,21 @@ class Film(Panel):
         (cluster, calls), asked = self._changed(), self.asked()
         (method, name), late = asked.pop("change"), asked.pop("propagation")
         sent = {k: v for k, v in asked.items() if v not in (None, "")}
-        self.change = getattr(cluster, method)(name, propagation=late)
-        self.outcome = self.change.send(**sent)
-        lost = f"{self.change.lost(rate=sent['rate']):g} requests of {sent['rate']:g} a second are lost"
-        self.sentence = f"{self.change.title}. On average {lost}, {self.outcome.lost:,} in this run."
-        if hasattr(self.change, "smallest_pre_stop"):
-            least = self.change.smallest_pre_stop().seconds
-            told = "No preStop within the grace period loses none." if least is None else f"{least} s lose none."
-            self.sentence += f" Least preStop: {told}"
+        change = getattr(cluster, method)(name, propagation=late)
+        if not change.url:
+            raise InputError(f"no pod of {name} stands behind a Service", expected="one replica or more")
+        outcome = change.send(**sent)
+        lost = f"{change.lost(rate=sent['rate']):g} requests of {sent['rate']:g} a second are lost"
+        sentence = f"{change.title}. On average {lost}, {outcome.lost:,} in this run."
+        if hasattr(change, "smallest_pre_stop"):
+            least = change.smallest_pre_stop().seconds
+            told = "Every preStop within the grace period loses some"
+            sentence += f" {told if least is None else f'The least preStop that loses none: {least} s'}."
         made = [f'{method}("{name}", propagation={late})', f"send({', '.join(f'{k}={v!r}' for k, v in sent.items())})"]
         self.line = ".".join([*filter(None, calls), *made])
-        self.drawing.value = self.change.svg(self.outcome)
-        told = f"<p role='status'>{escape(self.sentence)}</p>"
-        self._pieces = told, said.code(self.cluster, cluster, self.line)
+        self.change, self.outcome, self.sentence = change, outcome, sentence
+        self.drawing.value = change.svg(outcome)
+        self._pieces = f"<p role='status'>{escape(sentence)}</p>", said.code(self.cluster, cluster, self.line)
         self._tell()
 
     def _table(self) -> str:

@@ -176,6 +176,8 @@ def test_the_answers_of_the_plan():
     assert EXERCISES["02.3"].right["connections_needed(3, 0.01)"] == 2223
     assert round(1 / even) == 8 and "1 time in 8" in questions("02").PREDICTION.right.text
     assert "729 ways" in questions("02").PREDICTION.because and (len(splits), even * len(splits)) == (729, 90)
+    assert list(EXERCISES["12.1"].right.values())[-3:] == [6, 3, 3]
+    assert EXERCISES["12.2"].right["attempts(3, 3, 9)"] == 27
     assert list(EXERCISES["00.2"].right.values()) == [3, 1]
     assert list(EXERCISES["09.1"].right.values()) == ["/", "/", "/", "/", "404", "404"]
     assert list(EXERCISES["09.2"].right.values()) == [

@@ -2,7 +2,8 @@
 
 A request's departure is known when it arrives (first come, first served), so no loop has a heap of events. Random:
 xoshiro256+ (Blackman, Vigna), exponential by the ziggurat of 256 layers (Marsaglia, Tsang 2000) or, with -DLOG, as
--log(1 - u), which is what one writes first. */
+-log(1 - u), which is what one writes first. With -DKEEP each request's pod, time and latency are kept, as k8slb keeps
+them; else they are only added up. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,9 +66,25 @@ static inline double join(int i, double now, double mean) {
     return due[i][(first[i] + load[i]++) % RING] = serve(i, now, mean);
 }
 
+#ifdef KEEP
+static struct { int32_t *pod; double *when, *took; } kept;
+static long keeps;
+#endif
+
+static inline double noted(int pod, double when, double took) {
+#ifdef KEEP
+    kept.pod[keeps] = pod, kept.when[keeps] = when, kept.took[keeps++] = took;
+#endif
+    return took;
+}
+
 static double w1(long n) { /* 10 pods at random */
     double now = 0, spent = 0;
-    for (long k = 0; k < n; k++) now += exponential() / 800, spent += serve(below(10), now, 0.01) - now;
+    for (long k = 0; k < n; k++) {
+        int pod = below(10);
+        now += exponential() / 800;
+        spent += noted(pod, now, serve(pod, now, 0.01) - now);
+    }
     return spent / n;
 }
 
@@ -83,7 +100,7 @@ static double w2(long n) { /* the shortest of 10 */
         for (int i = 1; i < 10; i++) best = load[i] < load[best] ? i : best;
         double done = join(best, now, 0.01);
         if (load[best] == 1) next[best] = done;
-        spent += done - now;
+        spent += noted(best, now, done - now);
     }
     return spent / n;
 }
@@ -94,7 +111,8 @@ static double w3(long n) { /* the less busy of two drawn of 100 */
         int a = below(100), b = below(100);
         now += exponential() / 800;
         drain(a, now), drain(b, now);
-        spent += join(load[a] <= load[b] ? a : b, now, 0.1) - now;
+        int best = load[a] <= load[b] ? a : b;
+        spent += noted(best, now, join(best, now, 0.1) - now);
     }
     return spent / n;
 }
@@ -111,7 +129,8 @@ static double w4(long n) {
             int i = b < a;
             double then = i ? b : a;
             if (!(then <= now) || then == INFINITY) break;
-            spent += serve(below(5), then, 0.01) - came[i][at[i]];
+            int pod = below(5);
+            spent += noted(pod, came[i][at[i]], serve(pod, then, 0.01) - came[i][at[i]]);
             at[i] = (at[i] + 1) % RING, in[i]--;
         }
         if (k == n) break;
@@ -129,9 +148,15 @@ int main(int count, char **words) {
     if (count < 5) return 2;
     double (*loop)(long) = loops[words[1][1] - '1'];
     tables(strtoull(words[3], 0, 10));
+#ifndef KEEP
     for (long n = atol(words[4]); n; n = 0) loop(n);
+#endif
     memset(freed, 0, sizeof freed), memset(load, 0, sizeof load), memset(first, 0, sizeof first);
     clock_t begun = clock();
+#ifdef KEEP
+    size_t n = atol(words[2]);
+    keeps = 0, kept.pod = malloc(n * 4), kept.when = malloc(n * 8), kept.took = malloc(n * 8);
+#endif
     double mean = loop(atol(words[2]));
     printf("{\"mean\": %.9f, \"cpu\": %.6f}\n", mean, (double)(clock() - begun) / CLOCKS_PER_SEC);
     return 0;
