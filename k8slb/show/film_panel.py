@@ -53,16 +53,19 @@ class Film(Panel):
             raise InputError(f"no pod of {name} stands behind a Service", expected="one replica or more")
         outcome = change.send(**sent)
         lost = f"{change.lost(rate=sent['rate']):g} requests of {sent['rate']:g} a second are lost"
-        sentence = f"{change.title}. On average {lost}, {outcome.lost:,} in this run."
-        if hasattr(change, "smallest_pre_stop"):
-            least = change.smallest_pre_stop().seconds
-            told = "Every preStop within the grace period loses some"
-            sentence += f" {told if least is None else f'The least preStop that loses none: {least} s'}."
         made = [f'{method}("{name}", propagation={late})', f"send({', '.join(f'{k}={v!r}' for k, v in sent.items())})"]
         self.line = ".".join([*filter(None, calls), *made])
-        self.change, self.outcome, self.sentence = change, outcome, sentence
-        self.drawing.value = change.svg(outcome)
-        self._pieces = f"<p role='status'>{escape(sentence)}</p>", said.code(self.cluster, cluster, self.line)
+        self.change, self.outcome, self.drawing.value = change, outcome, change.svg(outcome)
+        code = said.code(self.cluster, cluster, self.line)
+        self._say(f"{change.title}. On average {lost}, {outcome.lost:,} in this run.", code)
+        if hasattr(change, "smallest_pre_stop"):  # takes longer than all the rest, so it comes when that is shown
+            least = change.smallest_pre_stop().seconds
+            told = "Every preStop within the grace period loses some"
+            told = told if least is None else f"The least preStop that loses none: {least} s"
+            self._say(f"{self.sentence} {told}.", code)
+
+    def _say(self, sentence: str, code: str) -> None:
+        self.sentence, self._pieces = sentence, (f"<p role='status'>{escape(sentence)}</p>", code)
         self._tell()
 
     def _table(self) -> str:

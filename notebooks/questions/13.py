@@ -118,7 +118,7 @@ EXERCISES = (
             '"30 seconds are enough": the grace period holds preStop, too.': DEPLOYMENT % (30, 7),
             '"The grace period begins after preStop": it counts from the deletion.': DEPLOYMENT % (28, 7),
             '"The longer the better": each rollout waits for it, pod after pod.': DEPLOYMENT % (58, 30),
-            '"What is not written stays": in a list it goes.': ALONE,
+            '"What is not written stays": here a list replaces the whole list.': ALONE,
         },
         expected=lambda: _after(RIGHT),
     ),
