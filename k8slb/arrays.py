@@ -8,6 +8,7 @@ arrival there; and balancers that go by load, where each request decides and goe
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from math import inf, log, sqrt
 from typing import Any
 
@@ -21,7 +22,7 @@ from .failures import failed, tries_of
 from .path import MAX_HOPS, in_circles, key_of
 from .sender import At, Sender
 
-Group = tuple[At, At | None, np.ndarray]  # where these requests stand, the proxy that sent them, in order of time
+Group = tuple[At, At | None, np.ndarray]  # where they stand, the proxy that sent them, the requests in order of time
 
 
 class Remembers(Exception):
@@ -50,7 +51,8 @@ class AtOnce(Sender):
                 standing[self.at((start.place, start.flow, start.via)), None].append(mine)
         for hop in range(MAX_HOPS + 1):
             moving: dict[object, list[Group]] = defaultdict(list)
-            for at, proxy, mine in self._queued([(*where, self._in_order(parts)) for where, parts in standing.items()]):
+            there = [(*where, self._in_order(parts)) for where, parts in standing.items()]
+            for at, proxy, mine in self._queued(there):
                 decision = in_circles(at.decision) if hop == MAX_HOPS else at.decision
                 if decision.limits:
                     raise Remembers
@@ -65,7 +67,7 @@ class AtOnce(Sender):
             for state, several in moving.items():
                 picks = loaded.get(state)  # of each request, where there are several groups
                 if picks is None:
-                    together = self._in_order([mine for *_, mine in several])
+                    together = self._together(several)
                     picks = self._picks(*several[0][:2], together)
                     picks = self._each_own(together, picks) if len(several) > 1 else picks
                 for at, proxy, mine in several:
@@ -92,6 +94,10 @@ class AtOnce(Sender):
         when = when[order]
         return who[order] if (when[1:] > when[:-1]).all() else who[np.lexsort((who, self.when[who]))]
 
+    def _together(self, groups: Iterable[Group]) -> np.ndarray:
+        """All of them in order of time."""
+        return self._in_order([who for *_, who in groups])
+
     # --- queues ---
 
     def _queued(self, groups: list[Group]) -> list[Group]:
@@ -102,7 +108,7 @@ class AtOnce(Sender):
             waits = self.time is not None and decision.work and not decision.splits
             (places[decision.place.name] if waits else onward).append(group)
         for name, several in places.items():
-            together, (at, proxy, _) = self._in_order([mine for *_, mine in several]), several[0]
+            together, (at, proxy, _) = self._together(several), several[0]
             decision, work, many = at.decision, at.decision.work, len(together)
             if name not in self._served:
                 if work.queue is not None:
@@ -140,9 +146,9 @@ class AtOnce(Sender):
         asking = {state: several for state, several in moving.items() if self._by_load(*several[0][:2])}
         if not asking:
             return {}
-        ats, who = [several[0][0] for several in asking.values()], [m for s in asking.values() for *_, m in s]
+        ats, everyone = [several[0][0] for several in asking.values()], chain.from_iterable(asking.values())
         ends = {end.place.name: end for at in ats for end in self._ends(at)}
-        pods, works, together = list(ends), [end.work for end in ends.values()], self._in_order(who)
+        pods, works, together = list(ends), [end.work for end in ends.values()], self._together(everyone)
         if len({(w.spread, w.cv) for w in works}) > 1 or self._served.keys() & ends.keys():
             raise Remembers
         mean, which = np.array([w.mean for w in works]), np.zeros(1, np.int16)
@@ -152,7 +158,7 @@ class AtOnce(Sender):
                 which[np.concatenate([m for *_, m in several])] = i
             which = which[together]
         for several in asking.values():
-            self._track(*several[0][:2], self._in_order([mine for *_, mine in several]))
+            self._track(*several[0][:2], self._together(several))
         arrival = self.when if together is self.everyone else self.when[together]
         unit = self._units(works[0], len(together))
         queue_of = [[pods.index(end.place.name) for end in self._ends(at)] for at in ats]
@@ -244,9 +250,8 @@ class AtOnce(Sender):
         peer is ejected."""
         end = at.decision
         if end.action == "forward":
-            return depth > 0 and any(
-                self._may_fail(proxy, self.onward(at, i), depth - 1) for i in range(len(at.onward))
-            )
+            ways = (self.onward(at, i) for i in range(len(at.onward)))
+            return depth > 0 and any(self._may_fail(proxy, way, depth - 1) for way in ways)
         return failed(proxy, end.action, end.status) or bool(proxy.ejects and (end.status or 0) >= 500)
 
     def _draw(self, at: At, units: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from .balancers import BALANCERS
 from .course import lab
 from .errors import InputError, K8slbError, shown
 from .front import Cluster, load
-from .manifests import DATA, MAX_SIZE, read_bounded, text_of
+from .manifests import MAX_SIZE, read_bounded, table_of, text_of
 from .positions import Source
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """The commands and their options, as data/commands.json has them."""
-    table = json.loads((DATA / "commands.json").read_text(encoding="utf-8"))
+    table = table_of("commands")
     examples = "\n  ".join(["examples:", *table["examples"]]) + "\n"
     shown = {"epilog": examples, "formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser("k8slb", description=table["description"], **shown)

@@ -90,7 +90,7 @@ def _outside() -> Iterator[str]:
 
 
 def _inside(moments: Sequence[Cluster]) -> Iterator[str]:
-    network = ipaddress.ip_network(moments[0].running.cluster_cidr or "10.0.0.0/16", strict=False)
+    network = moments[0].running.network
     addresses = (str(network[-k]) for k in range(2, network.num_addresses))
     yield from (a for a in addresses if not any(a in m.pod_at or a in m.node_at for m in moments))
 

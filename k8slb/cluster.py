@@ -215,9 +215,8 @@ class Cluster:
         """The Service that leads to these pods from outside: a LoadBalancer before a NodePort before any other."""
         if not pods:
             return None
-        rank, labels = ("LoadBalancer", "NodePort", "ClusterIP"), pods[0].metadata.labels
-        near = [s for s in self.services.values() if s.namespace == pods[0].namespace and s.spec.type in rank]
-        mine = [s for s in near if s.spec.selector and s.spec.selector.items() <= labels.items()]
+        rank = ("LoadBalancer", "NodePort", "ClusterIP")
+        mine = [s for s in self.services.values() if s.spec.type in rank and s.selects(pods[0])]
         mine = [s for s in mine if any(p.port in ports for p in s.spec.ports)]
         return min(mine, key=lambda s: (rank.index(s.spec.type), s.headless), default=None)
 

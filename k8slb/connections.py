@@ -91,10 +91,10 @@ class Way:
 class Connections(Sender):
     """`now` is the time in seconds, `clock` whether there is one, `lingering` what conntrack and IPVS still count."""
 
-    def __init__(self, *common: Any, max_age: float | None, clock: bool):
+    def __init__(self, *common: Any, max_age: float | None):
         super().__init__(*common)
-        self.max_age, self.now, self.clock = max_age, 0.0, clock
-        self.tracks = clock or bool(self.held)  # without a clock what is closed makes room at once
+        self.max_age, self.now, self.clock = max_age, 0.0, self.time is not None
+        self.tracks = self.clock or bool(self.held)  # without a clock what is closed makes room at once
         self._tables: dict[Place, OrderedDict[Connection, None]] = defaultdict(OrderedDict)
         self._waiting: dict[Place, deque[float]] = defaultdict(deque)  # until when, of closed ones
         self.lingering: deque[tuple[float, dict, Candidate]] = deque()

@@ -3,14 +3,13 @@
 Class names and controller names are the projects' own (IngressClass examples of each, read 2026-11).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import InputError, NotModelled, shown
-from .manifests import DATA
+from .manifests import table_of
 from .objects import Gateway, Ingress, IngressClass, Object, Pod, Service, Workload
 
 SPEC = "k8slb/spec"  # the Ingress specification itself, no product
@@ -47,9 +46,7 @@ class Known:
     certificate: str | None = None
 
 
-KNOWN: dict[str, Known] = {
-    name: Known(**facts) for name, facts in json.loads((DATA / "controllers.json").read_text(encoding="utf-8")).items()
-}
+KNOWN = {name: Known(**facts) for name, facts in table_of("controllers").items()}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Memory:
     "cookie": the client brings back what it was given (`key` names the cookie): the text a hash works on where the
     balancer hashes, else the candidate. `stays`: when that fails, it is tried again rather than another."""
 
-    kind: Literal["conntrack", "ClientIP", "cookie", "pool"]
+    kind: Literal["conntrack", "ClientIP", "cookie"]
     key: str
     timeout: float | None = None
     capacity: int | None = None
@@ -293,8 +293,8 @@ class Timeline:
 
     def seen_by(self, place: Place, now: float = 0.0, role: str = "") -> Cluster:
         """The cluster as `place` knows it at `now`; `role`: what it does there."""
-        late = next((self.lag[who] for who in (place, place.name, role, place.kind) if who in self.lag), 0.0)
-        return self.at(now - late + 1e-9)  # so that what is learned at an instant is known at it
+        lag = next((self.lag[who] for who in (place, place.name, role, place.kind) if who in self.lag), 0.0)
+        return self.at(now - lag + 1e-9)  # so that what is learned at an instant is known at it
 
     def spans(self, of: Callable[[float], object]) -> list[tuple[float, float, Any]]:
         """(from second, to second, what `of` is then) from 0 to inf, without a break where it stays the same."""

@@ -6,7 +6,6 @@ input always gives the same cluster.
 """
 
 import ipaddress
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,14 +13,14 @@ from . import objects as k8s
 from .controllers import MODELLED, SPEC, Served, class_names, replica, replica_of, runs, serves
 from .errors import InputError
 from .loadbalancers import kind_of
-from .manifests import DATA
+from .manifests import table_of
 from .scheduling import Running, schedule, some
 
 ZONE = "topology.kubernetes.io/zone"
 MAX_NODES = 20_000
 PODS = (k8s.Pod, k8s.Workload)
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # on what a Gateway's controller makes for it (GEP-1762)
-GATEWAY_CLASSES: dict[str, str] = json.loads((DATA / "gateway-classes.json").read_text(encoding="utf-8"))  # usual names
+GATEWAY_CLASSES: dict[str, str] = table_of("gateway-classes")  # usual names
 SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 
 
@@ -29,7 +28,8 @@ def complete(objects: Sequence[k8s.Object]) -> Running:
     """The running cluster behind `objects`."""
     running = Running()
     running.nodes = _nodes([o for o in objects if isinstance(o, k8s.Node)], running)
-    objects = [*objects, *_assumed_controllers(objects, running), *_assumed_gateways(objects, running)]
+    running.assumed = [*_assumed_controllers(objects, running), *_assumed_gateways(objects, running)]
+    objects = [*objects, *running.assumed]
     schedule(objects, running)
     _services(objects, running)
     return running

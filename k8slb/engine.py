@@ -6,6 +6,8 @@ by request (`memory`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,14 @@ from .arrays import AtOnce, Remembers
 from .balancers.base import Balancer
 from .clients import Clients, clients_of
 from .decision import Timeline
-from .errors import InputError, shown, whole
+from .errors import InputError, amount, shown, whole
 from .layers.pods import time_of
 from .memory import InOrder
 from .path import MAX_SEED, Start
 from .sender import Sender
 
 MAX_REQUESTS = 20_000_000
+MAX_IN_ORDER = 2_000_000  # one after the other: 20 to 100 µs each
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ def send(
     connection is a user who waits for the answer, thinks for so long ("1s exponential") and sends again: a closed loop.
     Raises InputError for numbers that cannot be.
     """
-    requests = _how_many(requests, rate, duration, max_age)
+    rate, duration, max_age = (
+        None if given is None else amount(given, what, 1e-9, 1e12, "a number above 0 (from 1e-9 to 1e12)")
+        for given, what in ((rate, "rate"), (duration, "duration"), (max_age, "max_age"))
+    )
+    requests = _how_many(requests, rate, duration)
     rng = np.random.default_rng(seed := whole(seed, "the seed", 0, MAX_SEED))
     time = _times(rng, requests, rate, arrivals)
     thinks = _thinks(think, connections, time is not None)
@@ -100,6 +107,7 @@ def send(
         sender: Sender = AtOnce(*common, connection=connection, arrays=rng)
         sender.run()
     except Remembers:
+        whole(requests, "requests that go one after the other", 1, MAX_IN_ORDER)
         sender = InOrder(*common, max_age=max_age, think=thinks)
         sender.run()
     connection = sender.connection
@@ -118,6 +126,8 @@ def _times(rng: np.random.Generator, requests: int, rate: float | None, arrivals
         if arrivals not in ("poisson", "constant"):
             expected = '"poisson", "constant", or the seconds in order'
             raise InputError(f"{shown(arrivals)} is no way to arrive", expected=expected)
+        if rate is None and arrivals == "constant":
+            raise InputError("constant arrivals need a rate", expected="rate=REQUESTS_PER_SECOND")
         if rate is None:
             return None
         if arrivals == "constant":
@@ -125,10 +135,11 @@ def _times(rng: np.random.Generator, requests: int, rate: float | None, arrivals
         gaps = rng.exponential(1 / rate, requests)
         return np.cumsum(gaps, out=gaps)
     try:
-        given = np.array(list(arrivals), dtype=float)
+        given = np.array(arrivals if hasattr(arrivals, "__len__") else list(islice(arrivals, MAX_REQUESTS + 1)))
+        given = given.astype(float) if given.ndim == 1 and given.dtype.kind in "iuf" else np.empty(0)
     except (TypeError, ValueError):
-        given = np.full((1, 1), np.nan)
-    if given.ndim != 1 or not 0 < len(given) <= MAX_REQUESTS or not (np.diff(given, prepend=0.0) >= 0).all():
+        given = np.empty(0)
+    if not 0 < len(given) <= MAX_REQUESTS or not (np.diff(given, prepend=0.0) >= 0).all() or given[-1] > 1e10:
         raise InputError("these are no times of arrival", expected="seconds from 0 on, in order, such as [0.1, 0.25]")
     if rate is not None:
         raise InputError("times of arrival and a rate say two things", expected="one of them")
@@ -139,7 +150,8 @@ def _thinks(think: Any, connections: int | None, clocked: bool) -> tuple[float, 
     """(mean, how it is spread, standard deviation over mean) of the seconds for which users think, if they do."""
     if think is None:
         return None
-    timed = time_of(think if isinstance(think, str) else f"{think:f}s" if type(think) in (int, float) else "")
+    seconds = isinstance(think, Real) and not isinstance(think, bool)
+    timed = time_of(think if isinstance(think, str) else f"{float(think):f}s" if seconds else "")
     if timed is None:
         raise InputError(f"{shown(think)} is no time to think", expected='seconds, or text such as "1s exponential"')
     if clocked or connections is None:
@@ -148,10 +160,7 @@ def _thinks(think: Any, connections: int | None, clocked: bool) -> tuple[float, 
     return timed
 
 
-def _how_many(requests: int, rate: float | None, duration: float | None, max_age: float | None) -> int:
-    for number, what in ((rate, "rate"), (duration, "duration"), (max_age, "max_age")):
-        if number is not None and not (type(number) in (int, float) and 1e-9 < number < 1e12):
-            raise InputError(f"{shown(number)} is no {what}", expected="a number above 0")
+def _how_many(requests: int, rate: float | None, duration: float | None) -> int:
     if duration is not None:
         if rate is None:
             raise InputError("a duration needs a rate", expected="rate=REQUESTS_PER_SECOND")

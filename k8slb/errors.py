@@ -1,6 +1,7 @@
 """What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake."""
 
 import operator
+from numbers import Real
 
 
 class K8slbError(Exception):
@@ -40,6 +41,13 @@ def whole(number: object, what: str, low: int, high: int) -> int:
     if given is None or not low <= given <= high:
         raise InputError(f"{what} cannot be {shown(number)}", expected=f"a whole number from {low:,} to {high:,}")
     return given
+
+
+def amount(given: object, what: str, low: float, high: float, expected: str) -> float:
+    """`given` as a float; InputError if it is no number (True and "2" are none, numpy's are) from `low` to `high`."""
+    if isinstance(given, bool) or not isinstance(given, Real) or not low <= given <= high:
+        raise InputError(f"{shown(given)} is no {what}", expected=expected)
+    return float(given)
 
 
 def printable(text: str) -> str:

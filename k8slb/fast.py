@@ -22,13 +22,21 @@ def serve(mean, when, spent, who, unit):
 
 @njit(cache=True)
 def least(arrival, unit, mean):
-    pods = len(mean)
+    nobody = np.empty(0, np.int16)
+    return two(arrival, unit, mean, nobody, nobody)
+
+
+@njit(cache=True)
+def two(arrival, unit, mean, one, other):
+    """Where nobody is drawn (`one` is empty) all are asked, the last first."""
+    pods, drawn = len(mean), len(one) > 0
     there, first, last = np.zeros(pods, np.int64), np.zeros(pods, np.int64), np.zeros(pods, np.int64)
     leaving = np.full(pods, np.inf)  # when the first in each queue leaves
     picks, left, behind = np.empty(len(arrival), np.int16), np.empty(len(arrival)), np.empty(len(arrival), np.int32)
     for k in range(len(arrival)):
-        now, best = arrival[k], pods - 1
-        for i in range(pods - 1, -1, -1):
+        now, best = arrival[k], (one[k] if drawn else pods - 1)
+        for asked in range(2 if drawn else pods):
+            i = (other[k] if asked else best) if drawn else pods - 1 - asked
             while leaving[i] <= now:
                 there[i] -= 1
                 first[i] = behind[first[i]]
@@ -43,28 +51,4 @@ def least(arrival, unit, mean):
             first[best], leaving[best] = k, left[k]
         last[best] = k
         there[best] += 1
-    return picks, left
-
-
-@njit(cache=True)
-def two(arrival, unit, mean, one, other):
-    pods = len(mean)
-    there, first, last = np.zeros(pods, np.int64), np.zeros(pods, np.int64), np.zeros(pods, np.int64)
-    picks, left, behind = np.empty(len(arrival), np.int16), np.empty(len(arrival)), np.empty(len(arrival), np.int32)
-    for k in range(len(arrival)):
-        now, i, j = arrival[k], one[k], other[k]
-        for q in (i, j):
-            while there[q] and left[first[q]] <= now:
-                there[q] -= 1
-                first[q] = behind[first[q]]
-        if there[j] < there[i]:
-            i = j
-        left[k] = (left[last[i]] if there[i] else now) + unit[k] * mean[i]
-        picks[k] = i
-        if there[i]:
-            behind[last[i]] = k
-        else:
-            first[i] = k
-        last[i] = k
-        there[i] += 1
     return picks, left

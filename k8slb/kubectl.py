@@ -16,6 +16,7 @@ from .manifests import decode_mapping
 from .objects import KINDS, IngressClass, Node, Object, Pod, Service, Workload
 from .positions import UNKNOWN, Source
 from .reader import Document, items_of, read, resolve
+from .scheduling import owners
 
 SHORT = {"po": "pod", "rs": "replicaset", "ds": "daemonset", "sts": "statefulset", "deploy": "deployment"}
 BALANCING = ("kube-proxy", "ingress", "gateway", "mesh", "cloud-lb")
@@ -121,11 +122,11 @@ def with_pods(
     given["fail"] = f"{fail:.6f}".rstrip("0").rstrip(".") if isinstance(fail, float) else fail
     patch = {"metadata": {"annotations": {f"k8slb/{k}": str(v) for k, v in given.items() if v is not None}}}
     there = {o.key: o for o in cluster.objects}
-    owners = {(o.namespace, o.kind, o.name) for o in there.values() if isinstance(o, Workload)}
-    derived = [p for p in cluster.pods if p.key not in there and owner_of(p) in owners]
+    workloads = {key for key, o in there.items() if isinstance(o, Workload)}
+    derived = [p for p in cluster.pods if p.key not in there and workloads.intersection(owners(p))]
     made = find(name, [*(o for o in there.values() if isinstance(o, (Workload, Pod))), *derived], "workload or pod")
     if made.key not in there:  # one of a workload's pods: they are all written down
-        its = [p for p in derived if owner_of(p) == owner_of(made)]
+        its = [p for p in derived if owners(p) == owners(made)]
         there |= {p.key: decode_mapping(raw := plain(p), Document(raw, p.origin)) for p in its}
         made = there[made.key]
 
@@ -136,10 +137,6 @@ def with_pods(
         return changed(one, patch) if one is made or (its and made.spec.selector.matches(one.metadata.labels)) else one
 
     return cluster.with_objects(map(with_patch, there.values()))
-
-
-def owner_of(pod: Pod) -> tuple[str, str, str] | None:
-    return next(((pod.namespace, owner.kind, owner.name) for owner in pod.metadata.ownerReferences), None)
 
 
 def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> Cluster:

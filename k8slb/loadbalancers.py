@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import InputError, NotModelled, shown
-from .manifests import DATA
+from .manifests import table_of
 from .objects import Node, Service
 
 HEALTH_CHECK = "k8slb/health-check"
@@ -62,10 +62,7 @@ class LoadBalancer:
     no_target: int | None = None  # layer 7: the status where nothing is registered
 
 
-KNOWN: dict[str, LoadBalancer] = {
-    name: LoadBalancer(name, **facts)
-    for name, facts in json.loads((DATA / "load-balancers.json").read_text(encoding="utf-8")).items()
-}
+KNOWN = {name: LoadBalancer(name, **facts) for name, facts in table_of("load-balancers").items()}
 
 
 def kind_of(service: Service, nodes: Sequence[Node]) -> LoadBalancer:

@@ -5,12 +5,13 @@ guesses: what is no manifest is skipped and named, what the API server would ref
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .errors import InputError, printable, shown, whole
 from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, SUBDOMAIN, Invalid, Object, ObjectMeta, Other, decoder
@@ -31,6 +32,11 @@ CLOSED = {
     "discovery.k8s.io": [],
 }
 _NO_MANIFEST = re.compile(r"(kustomization|Chart|values.*)\.ya?ml|(.*\.schema|package(-lock)?)\.json")
+
+
+def table_of(name: str) -> Any:
+    """What stands in data/NAME.json."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,13 @@ class InOrder(Connections):
     """One after the other. `think`: (mean, spread, cv) of how long each of `held` users thinks, in a closed loop."""
 
     def __init__(self, *common: Any, max_age: float | None, think: tuple[float, str, float] | None = None):
-        *_, time, seed = common
-        super().__init__(*common, max_age=max_age, clock=think is not None or time is not None)
-        self.think, self.seed, self.sent, self.until = think, seed, 0, 0.0
+        super().__init__(*common, max_age=max_age)
+        self.think, self.sent, self.until = think, 0, 0.0
         self._limits: set[Limit] = set()
         self._connections: dict[int, Connection] = {}
         self._ways: dict[tuple, list[int]] = defaultdict(list)
         self._draws = [-1] * self.requests
-        self._times = Random(f"{seed} times")  # so that picks are the same whatever pods take
+        self._times = Random(f"{self.seed} times")  # so that picks are the same whatever pods take
         self._going: list[tuple[float, int, Iterator]] = []  # who goes on when, the earliest first
         self._numbers = count()
         self._next = 0.0 if len(self.timeline.instants) > 1 else inf  # change of the cluster
@@ -81,13 +80,11 @@ class InOrder(Connections):
 
     def run(self) -> None:
         if self.think is not None:
-            self.time = np.zeros(self.requests)
-            self.connection = np.zeros(self.requests, np.int64)
             pause = units(Work(*self.think), Random(f"{self.seed} think"))
             for number in range(self.held or 1):
                 self._goes(self._user(number, pause))
         else:
-            for request, moment in enumerate([0.0] * self.requests if self.time is None else self.time.tolist()):
+            for request, moment in enumerate(self.time.tolist() if self.clock else [0.0] * self.requests):
                 if self.clock:
                     self._pass(moment)
                     self._turn(moment)
@@ -115,10 +112,10 @@ class InOrder(Connections):
         self._current = steps
         moment = next(steps, None)
         if moment is not None:
-            heappush(self._going, (moment, next(self._numbers), steps))
+            self._later(steps, moment)
 
-    def _wakes(self, steps: Iterator) -> None:
-        heappush(self._going, (self.now, next(self._numbers), steps))
+    def _later(self, steps: Iterator, moment: float) -> None:
+        heappush(self._going, (moment, next(self._numbers), steps))
 
     def _user(self, number: int, pause: Any) -> Iterator[float | None]:
         """One of the users of a closed loop."""
@@ -258,8 +255,7 @@ class InOrder(Connections):
             waits = [self._current, False]
             circuit.queues[peer.address].append(waits)
             if dials.until < inf:
-                gives_up = self._gives_up(circuit, peer.address, waits)
-                heappush(self._going, (dials.until, next(self._numbers), gives_up))
+                self._later(self._gives_up(circuit, peer.address, waits), dials.until)
             yield None
             got = waits[1]
             if not got:
@@ -269,9 +265,8 @@ class InOrder(Connections):
 
     def _gives_up(self, circuit: Any, peer: str, waits: list) -> Iterator[None]:
         if circuit.leaves(peer, waits):
-            self._wakes(waits[0])
-        return
-        yield
+            self._later(waits[0], self.now)
+        yield None
 
     def _tried(self, way: Way, dials: _Proxy, end: End) -> End | None:
         """What a proxy makes of how its try ended; None: it tries again."""
@@ -283,7 +278,7 @@ class InOrder(Connections):
             next_ = circuit.over(dials.tried[-1].address, end.action in ("drop", "reject"))
             if next_:
                 next_[1] = True
-                self._wakes(next_[0])
+                self._later(next_[0], self.now)
         if circuit:
             circuit.retries -= dials.retries
         dials.connected = dials.retries = False
@@ -336,7 +331,7 @@ class InOrder(Connections):
         self.latency = np.array(self._took) if self.clock else None
         self.spent = {layer: np.array(seconds) for layer, seconds in self.spent.items()}
         stations = [kept for kept in self._kept.values() if isinstance(kept, Station)]
-        self.worked = {station.address: (station.busy, station.work.workers) for station in stations}
+        self.worked = {station.address: station.worked(self.until) for station in stations}
 
     def _noted(self, retries: int) -> Iterator[str]:
         if users := len(self.users):

@@ -12,10 +12,10 @@ import numpy as np
 
 from .answers.latency import Latency, measured, slower
 from .answers.shares import Shares
+from .connections import TABLE_FULL
 from .decision import Timeline
 from .engine import Run
 from .errors import InputError, NotModelled, printable, shown
-from .memory import TABLE_FULL
 
 COLUMNS = ("client", "node", "ingress_pod", "gateway_pod", "backend", "pod", "status", "tries", "refused_by", "lost")
 COLUMNS += ("stage", "reason")
@@ -143,10 +143,10 @@ class Outcome:
             raise InputError("nothing here takes time, so there is no latency", expected=expected)
         if not where:
             return self.run.latency[self._served]
-        if where in self.run.spent:
+        if isinstance(where, str) and where in self.run.spent:
             return self.run.spent[where][self._served]
         pods, codes = self.run.columns.get("pod", ([], None))
-        if where not in pods:
+        if not isinstance(where, str) or where not in pods:
             known = ", ".join([*self.run.spent, *pods])
             raise InputError(f"nothing is known of {shown(where)}", expected=f"one of: {known}")
         return self.run.latency[self._served & (codes == pods.index(where))]

@@ -4,7 +4,6 @@
 they cannot disagree.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +19,7 @@ from .failures import Outcome, Spread, after_failures, failed, gave_up, mixed, p
 from .kubectl import find
 from .layers import cloud_lb, dns, gateway, ingress, kube_proxy, mesh, pods
 from .objects import Node, Pod, Service
+from .scheduling import FIRST, addresses
 from .traffic import CLIENT, Flow, flow_of, is_address
 
 MAX_HOPS = 16
@@ -91,9 +91,8 @@ def _service_meant(view: Cluster, name: str) -> Service | None:
 
 def client_address(view: Cluster) -> str:
     """An address in the pods' network that no pod has, for a client pod that the model adds."""
-    network = ipaddress.ip_network(view.running.cluster_cidr or "10.0.0.0/16", strict=False)
-    free = (str(network[i]) for i in range(min(4, network.num_addresses - 1), network.num_addresses))
-    return next((a for a in free if a not in view.pod_at), str(network[0]))
+    free = addresses(view.running.network, FIRST - 1)
+    return next((a for a in free if a not in view.pod_at), str(view.running.network[0]))
 
 
 # --- what comes next -------------------------------------------------------------------------------------------------
@@ -168,11 +167,8 @@ def _arrived(timeline: Timeline, flow: Flow, place: Place, now: float) -> Decisi
         layer, role = (gateway, "gateway") if controller.gateway else (ingress, "ingress")
         known = timeline.seen_by(place, now, role)
         decision = layer.decide(known if flow.destination in known.replica_at else view, flow, place, now)
-        return (
-            replace(decision, work=pods.work_of(replica))
-            if pods.SERVICE_TIME in replica.metadata.annotations
-            else decision
-        )
+        work = pods.work_of(replica)
+        return replace(decision, work=work) if work else decision
     refused = mesh.refused(view, flow, place)
     return refused or pods.decide(view, flow, place, now)
 
@@ -206,9 +202,8 @@ def _nowhere(view: Cluster, address: str, inside: bool) -> str:
     service = next((s for s in view.services.values() if address in s.spec.externalIPs), None)
     if service is not None:
         return f"which node the externalIP {address} of {service} reaches is up to your network: name it (via)"
-    return (
-        f"nothing in the input has the address {address}, so {'the cluster' if inside else 'the client'} gets no answer"
-    )
+    asker = "the cluster" if inside else "the client"
+    return f"nothing in the input has the address {address}, so {asker} gets no answer"
 
 
 # --- one request -----------------------------------------------------------------------------------------------------

@@ -23,8 +23,14 @@ class Running:
     pods: list[k8s.Pod] = field(default_factory=list)
     services: dict[tuple[str, str], k8s.Service] = field(default_factory=dict)
     cluster_cidr: str = ""
+    assumed: list[k8s.Object] = field(default_factory=list)  # controllers' workloads and Services not in the input
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """The pods' network."""
+        return ipaddress.ip_network(self.cluster_cidr or "10.0.0.0/16", strict=False)
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:
@@ -37,9 +43,9 @@ def schedule(objects: Sequence[k8s.Object], running: Running) -> None:
     """Fill in `running.pods`: those of the input, and those that its workloads would make, on nodes, with addresses."""
     given = [o for o in objects if isinstance(o, k8s.Pod)]
     workloads = [o for o in objects if isinstance(o, k8s.Workload)]
-    owned = {owner for p in given for owner in _owners(p)}
-    owned |= {owner for w in workloads if w.key in owned for owner in _owners(w)}
-    making = [w for w in workloads if w.key not in owned and all(kind != "Deployment" for kind, _, _ in _owners(w))]
+    owned = {owner for p in given for owner in owners(p)}
+    owned |= {owner for w in workloads if w.key in owned for owner in owners(w)}
+    making = [w for w in workloads if w.key not in owned and all(kind != "Deployment" for kind, _, _ in owners(w))]
     pods = [(0, i, pod) for i, pod in enumerate(given)]
     bare = any(not p.status.podIP for p in given)
     for block, workload in enumerate(making, start=int(bare)):
@@ -61,7 +67,8 @@ def schedule(objects: Sequence[k8s.Object], running: Running) -> None:
         )
 
 
-def _owners(made: k8s.Object) -> list[tuple[str, str, str]]:
+def owners(made: k8s.Object) -> list[tuple[str, str, str]]:
+    """The keys of the objects that an object is of: a pod of its ReplicaSet."""
     return [(r.kind, made.namespace, r.name) for r in made.metadata.ownerReferences]
 
 
@@ -126,7 +133,7 @@ def _addressed(placed: Blocks, objects: Sequence[k8s.Object], running: Running) 
         elif in_blocks:
             key, first = block, block * BLOCK + FIRST
         if key not in free:
-            free[key] = _addresses(within, first)
+            free[key] = addresses(within, first)
         address = next((a for a in free[key] if a not in taken), "")
         if address:
             taken.add(address)
@@ -141,7 +148,8 @@ def _addressed(placed: Blocks, objects: Sequence[k8s.Object], running: Running) 
     return [replace(p, status=replace(p.status, podIP=found[id(p)])) if id(p) in found else p for _, _, p in placed]
 
 
-def _addresses(network: ipaddress.IPv4Network, first: int) -> Iterator[str]:
+def addresses(network: ipaddress.IPv4Network, first: int) -> Iterator[str]:
+    """Those of a network from the one with this number on; at least the last."""
     last = network.num_addresses - 1
     return (str(network[i]) for i in range(min(first, last), last + 1))
 
@@ -154,7 +162,7 @@ def _cluster_cidr(placed: Blocks, objects: Sequence[k8s.Object], running: Runnin
         running.assumptions.append(f"IPVS servers are added {order}")
     if config and config.clusterCIDR:
         running.cluster_cidr = config.clusterCIDR.split(",")[0]
-        return ipaddress.ip_network(running.cluster_cidr, strict=False)
+        return running.network
     given = [n.spec.podCIDR for n in running.nodes if n.spec.podCIDR]
     hosts = {n.address for n in running.nodes} | {""}
     given += [p.status.podIP for _, _, p in placed if not p.spec.hostNetwork and p.status.podIP not in hosts]

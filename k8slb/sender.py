@@ -85,13 +85,12 @@ class At:
         breakers = decision.limits and decision.limits[0].kind in CIRCUIT
         self.admission = kept(Admission, place) if decision.limits and not breakers else None
         self.circuit = kept(Circuit, self.state, decision.limits) if breakers else None
-        self.since: dict[str, float] = {}  # since when a peer that warms up has been there
-        self.station: Any = None  # of whoever has a clock
         self.outliers = kept(Outliers, self.state, decision.ejects) if decision.ejects else None
         self.budget = kept(Retries, self.state, failure.budget) if failure and failure.budget else None
         self.passes = decision.action == "forward" and not (self.admission or self.entry or self.budget)
         self.works = decision.work is not None and not decision.splits
-        self.since, self.station, self.end = {}, None, None  # kept by those who send in order of time
+        # of those who send in order of time: since when a peer that warms up is there, its queue, what comes of an end
+        self.since, self.station, self.end = {}, None, None
         self.index = {c.address: i for i, c in enumerate(decision.candidates)}
         self.onward: list[At | None] = [None] * len(decision.candidates)
         special = self.affinity or self.cookie or self.outliers or self.circuit
@@ -107,7 +106,7 @@ class Sender:
 
     def __init__(self, timeline: Timeline, clients: Clients, requests: int, held: int | None, time: Any, seed: int):
         self.timeline, self.clients, self.requests, self.held, self.time = timeline, clients, requests, held, time
-        self.epoch, self.rng, self.ledger = 0, Random(seed), Ledger(requests)
+        self.epoch, self.seed, self.rng, self.ledger = 0, seed, Random(seed), Ledger(requests)
         self.used: dict[str, set[Place]] = defaultdict(set)
         self.picks: Counter[str] = Counter()
         self.alike: dict[str, float] = {}

@@ -95,6 +95,11 @@ class Station:
         self.busy += max(0.0, min(done, self.until) - begins) if self.ends else done - begins
         return done
 
+    def worked(self, until: float) -> tuple[float, int]:
+        """The seconds its workers were busy by then, and how many they are. What they have still to do follows on."""
+        left = sum(max(0.0, min(free, self.until) - until) for free in self.free)
+        return max(0.0, self.busy - left), self.work.workers
+
     def _done(self, at: float, left: float) -> float:
         """When so many units are done that begin at `at`."""
         i = max(0, bisect_right(self.since, at) - 1)

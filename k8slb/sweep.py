@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,8 +10,9 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
-from .errors import InputError, shown
+from .errors import InputError, shown, whole
 
+MOST = 1_000_000  # points of a grid
 Grid = Mapping[str, Iterable] | Iterable[Mapping[str, Any]]
 
 
@@ -29,6 +31,11 @@ def sweep(grid: Grid, fn: Callable[..., Any], executor: Executor | None = None, 
     import pandas as pd
 
     points = asked = _points(grid)
+    if not callable(fn):
+        raise InputError(f"{shown(fn)} is no function", expected="one that is called with each point", field="fn")
+    if executor is not None and not hasattr(executor, "map"):
+        raise InputError(f"{shown(executor)} is no executor", expected="one of concurrent.futures' kind")
+    whole(seed, "the seed", 0, 2**64 - 1)
     if "seed" in inspect.signature(fn).parameters:
         states = (child.generate_state(1, np.uint64) for child in np.random.SeedSequence(seed).spawn(len(points)))
         asked = [{"seed": int(state[0]), **point} for point, state in zip(points, states, strict=True)]
@@ -48,15 +55,27 @@ def sweep(grid: Grid, fn: Callable[..., Any], executor: Executor | None = None, 
 
 
 def _points(grid: Grid) -> list[dict[str, Any]]:
+    if not isinstance(grid, Iterable):
+        raise InputError(f"{shown(grid)} is no grid", expected='such as {"replicas": [2, 3]}', field="grid")
     if not isinstance(grid, Mapping):
-        points = list(grid)
+        points = list(itertools.islice(grid, MOST + 1))
+        whole(len(points), "the points of a grid", 0, MOST)
         if not all(isinstance(point, Mapping) for point in points):
             raise InputError(f"no points: {shown(points)}", expected='mappings, as {"replicas": 3}', field="grid")
-        return [dict(point) for point in points]
-    for name, values in grid.items():
+        return [_named(dict(point)) for point in points]
+    for name, values in _named(grid).items():
         if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
             raise InputError(f"{shown(values)} is one value", expected="a list of values", field=f"grid: {name}")
+    grid = {name: list(itertools.islice(values, MOST + 1)) for name, values in grid.items()}
+    whole(math.prod(map(len, grid.values())), "the points of a grid", 0, MOST)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _named(point: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in point:
+        if not isinstance(name, str):
+            raise InputError(f"{shown(name)} is no name", expected="text: a parameter of fn", field="grid")
+    return point
 
 
 def _at(fn: Callable[..., Any], asked: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """Which URLs get another answer? What is worth asking of a cluster's routes, and what several clusters answer."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +13,7 @@ from ..decision import Timeline
 from ..errors import InputError, NotModelled, printable
 from ..layers.ingress.match import routes_by_host
 from ..layers.ingress.nginx_annotations import annotation
-from ..manifests import DATA
+from ..manifests import table_of
 from ..objects import Gateway, HTTPRoute, Ingress
 from ..routes import takers
 from ..traffic import flow_of
@@ -23,7 +22,7 @@ from .trace import FAILED, Trace
 Headers = tuple[tuple[str, str], ...]
 MAX_PROBES = 2_000
 NOWHERE = "elsewhere.example"  # a host that no route names
-TABLE = json.loads((DATA / "probes.json").read_text(encoding="utf-8"))
+TABLE = table_of("probes")
 
 
 class Probe(NamedTuple):

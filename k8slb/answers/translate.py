@@ -5,7 +5,6 @@ route of its own (ingress2gateway does both). Regular expressions stand for thos
 included; where a group keeps the rest of the path, PathPrefix and ReplacePrefixMatch do.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,14 +24,14 @@ from ..layers.ingress.ingress_nginx import Location, Server
 from ..layers.ingress.match import behind, by_age, routes_by_host, takers
 from ..layers.ingress.nginx_annotations import PREFIX, annotation, number
 from ..layers.ingress.nginx_upstreams import CANARY, name_of
-from ..manifests import DATA, read_objects
+from ..manifests import read_objects, table_of
 from ..objects import Ingress, IngressClass
 from ..positions import Source
 from ..traffic import Request
 from .compare import NOWHERE, Answer, Comparison, Probe, compare, mistaken
 
 GROUP, CLASS = "gateway.networking.k8s.io", "k8slb-spec"  # the class of the specification itself, which can be traced
-TABLE = json.loads((DATA / "translate.json").read_text(encoding="utf-8"))
+TABLE = table_of("translate")
 OPEN, WHY = TABLE["open"], TABLE["because"]  # of how a URL is unlike a rule's path: what the Gateway API leaves open
 MOST_LISTENERS, MOST_RULES, REDIRECTS = 64, 16, (301, 302, 303, 307, 308)  # of a Gateway, of an HTTPRoute
 _PLAIN = re.compile(r"(?!.*(//|/\.\.?(/|$)|%2[fF]))/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")

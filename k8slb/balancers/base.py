@@ -1,13 +1,12 @@
 """What a balancer is, and the few values it works on."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 from typing import Any, NamedTuple
 
-from ..manifests import DATA
+from ..manifests import table_of
 
 
 class Peer(NamedTuple):
@@ -77,7 +76,7 @@ class Balancer:
     answered: Callable[[dict, Peer, float, float], None] | None = None
 
 
-SOURCES = json.loads((DATA / "balancers.json").read_text(encoding="utf-8"))
+SOURCES = table_of("balancers")
 BALANCERS: dict[str, Balancer] = {}
 
 

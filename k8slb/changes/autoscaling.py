@@ -5,24 +5,26 @@ horizontal.go. One metric is read: the CPU that pods use, in percent of what the
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil
 from typing import NamedTuple
 
 from ..cluster import Cluster
-from ..errors import InputError, NotModelled, shown, whole
+from ..errors import InputError, NotModelled, amount, shown, whole
 from ..kubectl import find
 from ..layers.pods import work_of
 from ..objects import Behavior, HorizontalPodAutoscaler, ScalingPolicy, Workload
 from .change import Change, Seconds, change
-from .lives import Given, Life, Replicas, ending, number, readiness
+from .lives import LARGEST, Given, Life, Replicas, ending, number, readiness
 
 TARGET = 80  # percent, where an autoscaling/v2 object names no metric
 UP = (ScalingPolicy("Percent", 100, 15), ScalingPolicy("Pods", 4, 15))
 DOWN = (ScalingPolicy("Percent", 100, 15),)
 SYNC = 15.0  # horizontal-pod-autoscaler-sync-period
+LONGEST = 1e6  # seconds for which the loop is followed
+MEMORY = int(3600 / SYNC) + 2  # rounds that windows and periods look back at most (an hour: autoscaling/v2 validation)
 STABLE = 300  # seconds for which a lower number has to be wanted
 
 
@@ -47,9 +49,17 @@ def hpa(replicas: int, used: Sequence[float], target: float = TARGET, unready=0,
     then, and all they request (or the target, where that is more) where it would scale down. If that turns the
     direction round, nothing changes.
     """
+    percent = "percent of what a pod requests"
+    if not isinstance(used, Iterable):
+        raise InputError(f"{shown(used)} says not what each pod uses", expected=f"a list: {percent}")
+    used = [amount(one, "use of a pod", 0, 1e9, percent) for one in used]
+    target = amount(target, "target", 1e-3, 1e9, f"{percent}, above 0")
+    tolerance = amount(tolerance, "tolerance", 0, 1e9, "a share, such as 0.1")
+    numbers = (replicas, "replicas"), (unready, "unready"), (missing, "missing")
+    replicas, unready, missing = (whole(one, what, 0, 10**6) for one, what in numbers)
     if not used:
         return replicas  # no metrics, no scaling
-    used, ratio = list(used), int(sum(used) / len(used)) / target
+    ratio = int(sum(used) / len(used)) / target
     if not (unready and ratio > 1) and not missing:
         return replicas if abs(1 - ratio) <= tolerance + 1e-12 else ceil(ratio * len(used) - 1e-9)
     used += [max(100.0, target) if ratio < 1 else 0.0] * missing if ratio != 1 else []
@@ -97,17 +107,24 @@ def autoscale(
     workload: Workload = find(name, cluster.of(Workload), "Deployment")
     if workload.kind not in ("Deployment", "ReplicaSet"):
         raise NotModelled(f"autoscaling a {workload.kind}")
-    if not (isinstance(load, Mapping) and load and all(number(x, "load") >= 0 for pair in load.items() for x in pair)):
-        raise InputError(f"{shown(load)} is no load over time", expected="{0: 75, 60: 375}, in requests a second")
+    said = "{0: 75, 60: 375}: seconds, and requests a second from then on"
+    if not (isinstance(load, Mapping) and load):
+        raise InputError(f"{shown(load)} is no load over time", expected=said)
+    load = {amount(at, "second", 0, 1e9, said): amount(rate, "load", 0, 1e9, said) for at, rate in load.items()}
     rules, target, least, most = _settings(cluster, workload, target, min_replicas, max_replicas)
     replicas, takes = Replicas(cluster, workload), readiness(workload.spec.template.spec, starts_in)
     work = work_of(replicas.active[0]) if replicas.active else None
     if capacity is None and work is None:
         raise InputError(f"how much a pod of {name} can do is not known", expected="capacity=REQUESTS_PER_SECOND")
-    each = work.workers / work.mean if capacity is None else number(capacity, "capacity", 1e-9)
+    each = work.workers / work.mean if work else 0.0
+    each = each if capacity is None else amount(capacity, "capacity", 1e-9, 1e9, "requests a second")
     changes, late = sorted(load), number(metrics_lag, "age")
+    limit = amount(limit, "limit", 0, 1e9, "percent of what a pod requests")
     lives: list[Life] = [Life(p, ((0.0, "ready"),)) for p in replicas.active]
     now, last, syncs = changes[0], changes[-1] + 600 if until is None else number(until, "time"), []
+    if not now + SYNC <= last <= now + LONGEST:
+        problem = f"from second {now:g} to {last:g} is no time to autoscale"
+        raise InputError(problem, expected=f"from {SYNC:g} s to {LONGEST:,.0f} s (until=SECOND)")
     wishes, moved = [(now, len(lives))], []
 
     def at(second: float) -> float:
@@ -119,8 +136,10 @@ def autoscale(
         used = min(limit, 100 * at(now - late) / (each * len(measured))) if measured else 0.0
         wanted = hpa(len(active), [used] * len(measured), target, unready=len(active) - len(measured))
         wishes.append((now, wanted))
-        becomes = min(most, max(least, _round(rules, wishes, moved, now, len(active))))
+        del wishes[:-MEMORY], moved[:-MEMORY]
+        becomes = min(most, max(least, _stabilised(rules, wishes, moved, now, len(active))))
         ready = sum(life.state(now) == "ready" for life in active)
+        whole(becomes, "the replicas of a workload", 0, LARGEST)
         syncs.append(Sync(now, at(now), len(active), ready, int(used), wanted, becomes))
         moved.append((now, becomes - len(active)))
         lives += [replicas.grows(now, takes) for _ in range(becomes - len(active))]
@@ -133,7 +152,7 @@ def autoscale(
     return change(cluster, lives, propagation, title, Scaling, syncs=tuple(syncs))
 
 
-def _round(behavior: Behavior, wishes: list, moved: list, now: float, current: int) -> int:
+def _stabilised(behavior: Behavior, wishes: list, moved: list, now: float, current: int) -> int:
     """What comes of the replicas wished for at (second, number), the last of them now, after (second, number added).
 
     Within its stabilisation window no wish counts but the lowest to go up, and the highest to go down; then as far as

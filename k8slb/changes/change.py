@@ -7,13 +7,12 @@ from typing import Any
 from .. import path
 from ..cluster import Cluster
 from ..decision import Place, Timeline
-from ..errors import InputError, shown
+from ..errors import InputError, amount, shown
 from ..loadbalancers import setting
-from ..objects import Pod
-from ..show.film import Row, film, selects, svg
-from .lives import Life, moments, number
+from ..show.film import Row, film, svg
+from .lives import Life, moments, number, spans
 
-LATE = ("node", "pod", "ingress", "gateway", "mesh", "cloud-lb")  # who may be late, besides nodes and pods by name
+LEARNERS = ("node", "pod", "ingress", "gateway", "mesh", "cloud-lb")  # besides nodes and pods by name
 CHECKED = 20.0  # seconds until a load balancer's health checks leave a target out where its maker says nothing: 2 x 10
 Seconds = float | Mapping[str, float]
 
@@ -22,14 +21,15 @@ def lags(cluster: Cluster, propagation: Seconds) -> dict[Place | str, float]:
     """Who learns how late what the API server knows: kube-proxy on each node and the proxies in pods after
     `propagation`, a load balancer once its health checks have failed (data/load-balancers.json; else 20 s)."""
     given = propagation if isinstance(propagation, Mapping) else {"node": propagation, "pod": propagation}
-    known = {*LATE, *cluster.node, *(f"{ns}/{name}" for ns, name in cluster.pod_named)}
+    known = {*LEARNERS, *cluster.node, *(f"{ns}/{name}" for ns, name in cluster.pod_named)}
     if strangers := [who for who in given if who not in known]:
-        raise InputError(f"{shown(strangers[0])} learns of nothing", expected=f"{', '.join(LATE)}, or a node's name")
-    late = {who: number(seconds, "propagation delay") for who, seconds in given.items()}
-    if "cloud-lb" not in late:
+        expected = ", ".join((*LEARNERS, "or a node's name"))
+        raise InputError(f"{shown(strangers[0])} learns of nothing", expected=expected)
+    found = {who: number(seconds, "propagation delay") for who, seconds in given.items()}
+    if "cloud-lb" not in found:
         checks = {a: setting(s, cluster.nodes).check_seconds for a, s in cluster.balancer_at.items()}
-        late |= {Place("cloud-lb", a): float(s or CHECKED) for a, s in checks.items()}
-    return late
+        found |= {Place("cloud-lb", a): float(s or CHECKED) for a, s in checks.items()}
+    return found
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,23 @@ class Change(Timeline):
     def send(self, url: str | None = None, **given: Any):
         """`Cluster.send` while this happens: 100 requests a second (`rate`) until 5 s after the last change, unless
         `given` says otherwise."""
-        given = {"rate": 100.0} | ({} if url else {"via": self.via}) | given
-        if not {"requests", "duration"} & given.keys():
-            given["duration"] = self.instants[-1] + 5
-        return self.at().send(url or self.url, becomes=self, **given)
+        given = ({} if url else {"via": self.via}) | given
+        if given.get("think") is None and isinstance(given.get("arrivals", ""), str):
+            given = {"rate": 100.0} | given
+            if not {"requests", "duration"} & given.keys():
+                given["duration"] = self.instants[-1] + 5
+        return self.at().send(self._asked(url), becomes=self, **given)
+
+    def _asked(self, url: str | None) -> str:
+        if not (url or self.url):
+            raise InputError("what changes stands behind no Service", expected="the URL that is asked")
+        return url or self.url
 
     def losses(self, url: str | None = None, **given: Any) -> list[tuple[float, float, float]]:
-        """(from second, to second, share of the requests that are lost or answered 5xx), where there are any: exact,
-        for requests on new connections that take no time. `given`: from_, via, method, headers, as of `shares`."""
+        """(from second, to second, share of the requests that are lost or answered 5xx by a proxy), where there are
+        any: exact, for requests on new connections that take no time. `given`: from_, via, method, headers."""
         given = ({} if url else {"via": self.via}) | given
-        begin = path.start(self.at(), url or self.url, **given)
+        begin = path.start(self.at(), self._asked(url), **given)
 
         def share(now: float) -> float:
             ways = path.shares(self, begin, now).items()
@@ -68,13 +75,14 @@ class Change(Timeline):
 
     def lost(self, url: str | None = None, rate: float = 100.0, **given: Any) -> float:
         """How many of `rate` requests a second are lost in all, on average; inf where it never ends."""
+        rate = amount(rate, "rate", 1e-9, 1e12, "requests a second, above 0")
         return round(sum((until - now) * share for now, until, share in self.losses(url, **given)) * rate, 9)
 
     # --- shown ---
 
     def rows(self) -> list[Row]:
         """(what, who, from, to, state) of the film."""
-        return film(self, [(life.one, life.steps) for life in self.lives])
+        return film(self, [(life.one, spans(life.steps)) for life in self.lives])
 
     def film(self):
         """What happens to whom and who knows of it when, as a pandas DataFrame: what, who, from, to, state."""
@@ -98,18 +106,22 @@ class Change(Timeline):
     __repr__ = __str__
 
 
-def lost_at(run: Any) -> list[float]:
+def lost_at(run: Any) -> list[float] | None:
     """The seconds at which a run's requests that came to nothing (lost, or answered 5xx) were sent."""
     if run is None:
-        return []
+        return None
+    if getattr(getattr(run, "run", None), "time", None) is None:
+        raise InputError(f"{shown(type(run).__name__)} tells no times", expected="what send gave, with a rate")
     table = run.table
     lost = table["lost"].notna() if "lost" in table else table["time"] < 0
-    return table["time"][lost | table["status"].astype(str).str.startswith("5")].tolist()
+    if "status" in table:
+        lost |= table["status"].astype(str).str.startswith("5")
+    return table["time"][lost].tolist()
 
 
 def change(cluster: Cluster, lives: Sequence[Life], propagation: Seconds, title: str, kind=Change, **more: Any) -> Any:
     """A Change of this kind; what it is about is the first Service before one of its pods."""
     services = [s for s in cluster.services.values() if s.spec.ports and not s.headless]
-    first = next((s for life in lives for s in services if isinstance(life.one, Pod) and selects(s, life.one)), None)
+    first = next((s for life in lives for s in services if s.selects(life.one)), None)
     url = f"http://{first.name}.{first.namespace}:{first.spec.ports[0].port}" if first else ""
     return kind(moments(cluster, lives), lags(cluster, propagation), tuple(lives), title, url, **more)

@@ -29,7 +29,7 @@ def pod_dies(
     says, `starts_in` seconds or more later.
     """
     pod: Pod = find(name, [p for p in cluster.pods if p.running], "pod")
-    if how not in STATE:
+    if not isinstance(how, str) or how not in STATE:
         raise InputError(f"{shown(how)} is no way to die", expected="crash or hang")
     container, begin = serving(pod.spec), number(at, "time", 1e-3)
     probes = (container.readinessProbe, container.livenessProbe)
@@ -84,13 +84,15 @@ def drain(
     going = [(p, w) for p, w in _on(cluster, name) if w is None or w.kind != "DaemonSet"]
     lives = [Life(p, ((0.0, "ready"), *ending(p, begin, pre_stop, grace))) for p, _ in going]
     lives += _replaced(cluster, [(w, begin) for _, w in going], name, starts_in)
-    title = f"{node.name} is drained at second {begin:g}: {len(going)} pods are evicted"
+    title = f"{node.name} is drained at second {begin:g}: "
+    title += f"{len(going)} pods are evicted" if len(going) != 1 else "1 pod is evicted"
     return change(cluster, lives, propagation, title)
 
 
 def _on(cluster: Cluster, node: str) -> list[tuple[Pod, Workload | None]]:
-    """The running pods on a node, each with its workload, where the input has that."""
-    owner = {p.key: w for w in cluster.of(Workload) for p in Replicas(cluster, w).active}
+    """The running pods on a node, each with its workload, where the input or what is assumed has that."""
+    workloads = (o for o in (*cluster.objects, *cluster.running.assumed) if isinstance(o, Workload))
+    owner = {p.key: w for w in workloads for p in Replicas(cluster, w).active}
     return [(p, owner.get(p.key)) for p in cluster.pods if p.running and p.spec.nodeName == node]
 
 

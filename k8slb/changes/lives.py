@@ -4,28 +4,31 @@ A state has what the API server is told (Ready, a deletionTimestamp) and what is
 until somebody has noticed.
 """
 
-import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from ipaddress import ip_network
-from itertools import count
+from itertools import count, pairwise
 from math import ceil, inf
 from typing import Any
 
 from ..cluster import Cluster
-from ..errors import InputError, NotModelled, shown
+from ..errors import InputError, NotModelled, amount, shown
 from ..layers.pods import SERVICE_TIME
-from ..manifests import DATA
+from ..manifests import table_of
 from ..objects import DOWN, Condition, Container, Node, Pod, PodSpec, PodStatus, Workload
-from ..scheduling import FIRST, tolerates
+from ..scheduling import FIRST, addresses, tolerates
 
 EXTENSION = 2.0  # seconds the kubelet gives a container whose preStop has used up the grace period (pod-lifecycle)
+MOST = 400_000  # states of pods in one change: half a minute's work to say what is lost
+LARGEST = 5_000  # replicas of a workload that changes
 NOTICED = 1.0  # seconds until the kubelet sees that a process has ended (genericPlegRelistPeriod)
 
 
 # state -> (whether the API server is told that it is ready, that it is deleted; what is true, if it does not answer)
-STATES: dict[str, tuple[bool, bool, str]] = json.loads((DATA / "states.json").read_text(encoding="utf-8"))["states"]
+STATES: dict[str, tuple[bool, bool, str]] = table_of("states")["states"]
 Steps = tuple[tuple[float, str], ...]
 Given = float | None
 
@@ -42,10 +45,15 @@ class Life:
 
     def at(self, now: float) -> Pod | Node | None:
         """The object at `now`, None where it is not there."""
-        state, meta, status = self.state(now), self.one.metadata, self.one.status
-        if state == "gone":
-            return None
-        ready, deleted, down = STATES[state]
+        state = self.state(now)
+        return None if state == "gone" else self._made.get(state) or self._made.setdefault(state, self._in(state))
+
+    @cached_property
+    def _made(self) -> dict[str, Pod | Node]:
+        return {}  # the same object as long as it is in the same state
+
+    def _in(self, state: str) -> Pod | Node:
+        (ready, deleted, down), meta, status = STATES[state], self.one.metadata, self.one.status
         notes = {**meta.annotations, DOWN: down} if down else meta.annotations
         meta = replace(meta, annotations=notes, deletionTimestamp="1970-01-01T00:00:00Z" if deleted else "")
         others = (c for c in status.conditions if c.type != "Ready")
@@ -64,6 +72,9 @@ def moments(cluster: Cluster, lives: Sequence[Life]) -> tuple[tuple[float, Clust
 
     times = sorted({t for life in lives for t, _ in life.steps if t > 0})
     pods = [*cluster.pods, *(life.one for life in new)]
+    if len(times) * len(pods) > MOST:
+        problem = f"{len(times):,} moments of {len(pods):,} pods are more than can be followed"
+        raise InputError(problem, expected=f"at most {MOST:,} in all: fewer pods, or more of them at once")
     return ((0.0, cluster), *((t, cluster.while_running(there(pods, t), there(cluster.nodes, t))) for t in times))
 
 
@@ -116,17 +127,24 @@ def ending(pod: Pod, at: float, pre_stop: Given = None, grace: Given = None, fin
     return in_order((at, "terminating"), (begins, "stopping"), (ends, "stopped"), (ends + NOTICED, "gone"))
 
 
+def spans(steps: Steps) -> list[tuple[float, float, str]]:
+    """(from second, to second, state): each lasts until the next."""
+    return [(begin, end, state) for (begin, state), (end, _) in pairwise((*steps, (inf, "")))]
+
+
 def in_order(*steps: tuple[float, str]) -> Steps:
     """Without those that last no time or never come."""
-    ends = [*(t for t, _ in steps[1:]), inf]
-    return tuple(step for step, end in zip(steps, ends, strict=True) if step[0] < end)
+    return tuple((begin, state) for begin, end, state in spans(steps) if begin < end)
 
 
 def number(given: Any, what: str, least: float = 0.0) -> float:
     """InputError for what is no number of seconds."""
-    if type(given) not in (int, float) or not least <= given < 1e9:
-        raise InputError(f"{shown(given)} is no {what}", expected=f"seconds, from {least:g} on")
-    return float(given)
+    return amount(given, what, least, 1e9, f"seconds, from {least:g} to a billion")
+
+
+def drop(pods: list[Pod], gone: Pod) -> None:
+    """Takes this very one out; to compare their values would take long."""
+    del pods[next(i for i, pod in enumerate(pods) if pod is gone)]
 
 
 # --- new pods --------------------------------------------------------------------------------------------------------
@@ -139,6 +157,7 @@ class Replicas:
         self.cluster, self.workload = cluster, workload
         there = (p for p in cluster.pods if p.namespace == workload.namespace and p.running and p.status.podIP)
         self.active = [p for p in there if workload.spec.selector.matches(p.metadata.labels)]
+        self._busy = Counter(p.spec.nodeName for p in self.active)
         names, numbers = {p.name for p in cluster.pods}, count(len(self.active) + 1)
         self._names = (name for n in numbers if (name := f"{workload.name}-{n}") not in names)
         self._taken = {p.status.podIP for p in cluster.pods} if taken is None else taken
@@ -147,11 +166,12 @@ class Replicas:
     def grows(self, at: float, takes: float, without: str = "") -> Life:
         """One more, Ready after so many seconds, on the node that has the fewest, but `without`. InputError where none
         takes it."""
-        template, busy = self.workload.spec.template, [p.spec.nodeName for p in self.active]
+        template = self.workload.spec.template
         nodes = [n for n in self.cluster.nodes if tolerates(template.spec, n) and n.name != without]
         if not nodes:
             raise InputError(f"no node takes a new pod of {self.workload}", expected="a node that fits")
-        node = min(nodes, key=lambda n: busy.count(n.name))
+        node = min(nodes, key=lambda n: self._busy[n.name])
+        self._busy[node.name] += 1
         status = PodStatus("Running", node.address if template.spec.hostNetwork else self._address(node))
         meta = replace(template.metadata, name=next(self._names), namespace=self.workload.namespace)
         typed = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "origin": self.workload.origin}
@@ -161,14 +181,15 @@ class Replicas:
     def shrinks(self, among: Sequence[Pod]) -> Pod:
         """Whom a ReplicaSet deletes first of pods alike: one of the node that has the most of the workload's, the last
         of them (pkg/controller, ActivePodsWithRanks)."""
-        busy = [p.spec.nodeName for p in self.active]
-        gone = max(reversed(among), key=lambda p: busy.count(p.spec.nodeName))
-        self.active.remove(gone)
+        gone = max(reversed(among), key=lambda p: self._busy[p.spec.nodeName])
+        self._busy[gone.spec.nodeName] -= 1
+        drop(self.active, gone)
         return gone
 
     def _address(self, node: Node) -> str:
-        network = ip_network(node.spec.podCIDR or self.cluster.running.cluster_cidr or "10.0.0.0/16", strict=False)
-        every = (str(network[i]) for i in range(FIRST, network.num_addresses - 1))
-        found = next((a for a in self._free.setdefault(network, every) if a not in self._taken), "")
+        own = node.spec.podCIDR
+        network = ip_network(own, strict=False) if own else self.cluster.running.network
+        free = self._free.setdefault(network, addresses(network, FIRST))
+        found = next((a for a in free if a not in self._taken), "")
         self._taken.add(found)
         return found

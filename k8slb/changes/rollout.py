@@ -8,16 +8,16 @@ one has become available. Pods that terminate count no more.
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from math import ceil, floor
 from typing import NamedTuple
 
 from ..cluster import Cluster
-from ..errors import InputError, NotModelled, whole
+from ..errors import InputError, NotModelled, shown, whole
 from ..kubectl import find
 from ..objects import Workload
 from .change import Change, Seconds, change
-from .lives import Given, Life, Replicas, ending, graceful, number, readiness
+from .lives import LARGEST, Given, Life, Replicas, drop, ending, graceful, number, readiness
 
 
 class Least(NamedTuple):
@@ -34,14 +34,22 @@ class Rollout(Change):
 
     def smallest_pre_stop(self, url: str | None = None, rate: float = 100.0, **given) -> Least:
         """The least whole number of seconds for preStop that loses none of the requests, found by trying."""
+        if not self.lives:
+            return Least(None, "there is no pod to replace")
         longest = ceil(self.grace)
-        least = bisect_left(range(longest + 1), 1, key=lambda s: not self.again(pre_stop=s).lost(url, **given))
+        again = cache(lambda seconds: self.again(pre_stop=seconds))
+        loses = cache(lambda seconds: again(seconds).lost(url, rate, **given))
+        low, high = 0, longest + 1
+        slowest = ceil(max((late for who, late in self.lag.items() if isinstance(who, str)), default=0))
+        for seconds in (slowest - 1, slowest):  # mostly it is that, and two tries are enough
+            if low <= seconds < high:
+                low, high = (seconds + 1, high) if loses(seconds) else (low, seconds)
+        least = bisect_left(range(longest + 1), 1, low, high, key=lambda seconds: not loses(seconds))
         if not least:
             return Least(0, "with none at all nothing is lost")
-        shorter = self.again(pre_stop=min(least, longest) - (least <= longest))
-        begin, end, _ = shorter.losses(url, **given)[0]
-        told = f"with {least - 1} s {shorter.lost(url, rate, **given):g} requests of {rate:g} a second are lost, the "
-        told += f"first from second {begin:g} to {end:g}: a pod takes no more, and not everybody has learned of it"
+        begin, end, _ = again(least - 1).losses(url, **given)[0]
+        told = f"with {least - 1} s {loses(least - 1):g} requests are lost at {rate:g} a second, the first from second "
+        told += f"{begin:g} to {end:g}: a pod takes no more, and not everybody has learned of it"
         return Least(least if least <= longest else None, told)
 
 
@@ -75,6 +83,7 @@ def rollout(
             f"the rollout of a {deployment.kind}, strategy {strategy.type}; a Deployment's RollingUpdate is"
         )
     wanted, old = len(replicas.active), list(replicas.active)
+    whole(wanted, "the replicas of a rollout", 0, LARGEST)
     surge = strategy.rollingUpdate.maxSurge if max_surge is None else max_surge
     unavailable = strategy.rollingUpdate.maxUnavailable if max_unavailable is None else max_unavailable
     surge, unavailable = fenceposts(surge, unavailable, wanted)
@@ -87,12 +96,13 @@ def rollout(
         due = [life.steps[-1][0] + spec.minReadySeconds for life in new]  # when each is available
         going = max(0, min(len(running), len(running) + sum(t <= now for t in due) - (wanted - unavailable)))
         for _ in range(going):
-            running.remove(gone := replicas.shrinks(running))
+            gone = replicas.shrinks(running)
+            drop(running, gone)
             ends[gone.key] = ending(gone, now, stops, lasts, finishes_in)
         if not going and not made:
             now = min(t for t in due if t > now)
-    title = f"{deployment} is rolled out from second {at:g} on: {wanted} pods, maxSurge {surge}, maxUnavailable "
-    title += f"{unavailable}, preStop {stops:g} s of {lasts:g} s grace, new pods ready after {ready:g} s"
+    title = f"{deployment} is rolled out from second {at:g} on: {wanted} pod{'s' * (wanted != 1)}, maxSurge {surge}, "
+    title += f"maxUnavailable {unavailable}, preStop {stops:g} s of {lasts:g} s grace, new pods ready after {ready:g} s"
     lives = [*(Life(p, ((0.0, "ready"), *ends[p.key])) for p in old), *new]
     again = partial(rollout, cluster, name, **given)
     return change(cluster, lives, propagation, title, Rollout, again=again, grace=lasts)
@@ -101,13 +111,17 @@ def rollout(
 def fenceposts(surge: int | str, unavailable: int | str, replicas: int) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) as numbers of pods: percentages up, down; 1 unavailable where both come to 0
     (ResolveFenceposts). InputError for both 0, which the API server refuses."""
-    if {surge, unavailable} <= {0, "0%"}:
+    if surge in (0, "0%") and unavailable in (0, "0%"):
         raise InputError("maxSurge and maxUnavailable may not both be 0", expected="a pod more or a pod less")
 
     def pods(given: int | str, rounded: Callable[[float], int]) -> int:
         if isinstance(given, str) and given[:-1].isdecimal() and given[-1] == "%":
             return rounded(int(given[:-1]) * replicas / 100)
+        if isinstance(given, str):
+            raise InputError(f"maxSurge or maxUnavailable cannot be {shown(given)}", expected='such as 1 or "25%"')
         return whole(given, "maxSurge or maxUnavailable", 0, 10**9)
 
     up, down = pods(surge, ceil), pods(unavailable, floor)
+    if isinstance(unavailable, str) and int(unavailable[:-1]) > 100:
+        raise InputError(f"maxUnavailable cannot be {shown(unavailable)}", expected="at most 100%")
     return up, min(down, replicas) if up or down else 1

@@ -100,6 +100,11 @@ class Service(Object, group=""):
     headless = property(attrgetter("spec.headless"))
     external = property(attrgetter("spec.external"))
 
+    def selects(self, one: Object) -> bool:
+        """Whether its selector matches a pod (never a node, which is in no namespace); an empty one matches none."""
+        wanted = self.spec.selector.items()
+        return bool(wanted) and one.namespace == self.namespace and wanted <= one.metadata.labels.items()
+
     def port_of(self, wanted: int | str) -> ServicePort | None:
         """The port an Ingress or a URL means, by number or by name."""
         return next((p for p in self.spec.ports if wanted in (p.port, p.name)), None)

@@ -35,7 +35,21 @@ class NodeStatus(Value):
     conditions: tuple[Condition, ...] = ()
 
 
-class Node(Object, group="", namespaced=False):
+class _Lives(Object):
+    """What has a Ready condition, and may be dead before anybody has noticed."""
+
+    @property
+    def ready(self) -> bool:
+        """One without a Ready condition is taken as ready."""
+        return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
+
+    @property
+    def down(self) -> str:
+        """What is really the matter with it (layers/pods.py), "" where nothing is."""
+        return self.metadata.annotations.get(DOWN, "")
+
+
+class Node(_Lives, group="", namespaced=False):
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
@@ -46,14 +60,6 @@ class Node(Object, group="", namespaced=False):
     @property
     def zone(self) -> str:
         return self.metadata.labels.get("topology.kubernetes.io/zone", "")
-
-    @property
-    def ready(self) -> bool:
-        return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
-
-    @property
-    def down(self) -> str:
-        return self.metadata.annotations.get(DOWN, "")
 
 
 class Namespace(Object, group="", namespaced=False): ...
@@ -133,7 +139,7 @@ class PodStatus(Value):
     conditions: tuple[Condition, ...] = ()
 
 
-class Pod(Object, group=""):
+class Pod(_Lives, group=""):
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -147,12 +153,7 @@ class Pod(Object, group=""):
 
     @property
     def ready(self) -> bool:
-        """A Pod without a Ready condition is taken as ready."""
-        return self.running and all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
-
-    @property
-    def down(self) -> str:
-        return self.metadata.annotations.get(DOWN, "")
+        return self.running and super().ready
 
     @property
     def host_ports(self) -> set[int]:

@@ -1,7 +1,6 @@
 """What real components answered, kept in data/recordings/ with versions, date, machine and command."""
 
 import difflib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..errors import InputError, shown
-from ..manifests import DATA
+from ..manifests import DATA, table_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Recording:
 
 @cache
 def _file(kind: str) -> dict[str, Any]:
-    return json.loads((DATA / "recordings" / f"{kind}.json").read_text(encoding="utf-8"))
+    return table_of(f"recordings/{kind}")
 
 
 def recording(name: str) -> Recording:

@@ -1,12 +1,12 @@
 """The distribution as a drawing: a bar a pod for what was sampled, a mark for the exact share, whiskers for chance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import floor, isnan, log10
 from typing import NamedTuple
 
 from ..answers.latency import Latency, span
-from .svg import BAR, GROUND, INK, LINE, MISSED, frame, text
+from .svg import BAR, GROUND, INK, MISSED, axis, frame, text
 
 MOST = 12
 ROW, LEFT, RIGHT = 24, 250, 740
@@ -29,7 +29,7 @@ def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str) -> str:
     step = next((s for s in STEPS if most / s <= 6), 0.25)
     scale = (RIGHT - LEFT) / (most * 1.02)
     bottom = ROW * (len(drawn) + (left_out > 0)) + 6
-    parts = _axis(most, step, scale, bottom, lambda x: f"{x:.1%}" if step < 0.01 else f"{x:.0%}")
+    parts = [axis(LEFT, scale, step, most, bottom, lambda x: f"{x:.1%}" if step < 0.01 else f"{x:.0%}")]
     for i, row in enumerate(drawn):
         parts += _row(row, ROW * i + 4, scale, spread[0], f"{row.count:,} = {row.share:.1%}")
     if left_out:
@@ -50,22 +50,13 @@ def waits(rows: Sequence[tuple[str, Latency]], told: str) -> str:
     step = 10 ** floor(log10(most))
     step = next(s for s in (step / 5, step / 2, step, 2 * step) if most / s <= 6)
     scale, bottom = (RIGHT - LEFT) / (most * 1.02), ROW * len(drawn) + 6
-    parts = _axis(most, step, scale, bottom, lambda x: span(x, 1 + (x > step)) if x else "0")
+    parts = [axis(LEFT, scale, step, most, bottom, lambda x: span(x, 1 + (x > step)) if x else "0")]
     for i, (name, of) in enumerate(drawn):
         bar, band = Bar(name, of.requests, of.p99, of.mean), 0.0 if isnan(of.band) else of.band
         parts += _row(bar, ROW * i + 4, scale, band, f"{span(of.mean)}, p99 {span(of.p99)}")
     legend = "bar: 99 of 100 requests are answered within it; diamond: mean latency; line: its 95% band"
     left_out = f" ({len(rows) - MOST} more pods in the table)" if len(rows) > MOST else ""
     return frame(bottom + 41, told, [*parts, text(0, bottom + 34, legend + left_out)])
-
-
-def _axis(most: float, step: float, scale: float, bottom: float, label: Callable[[float], str]) -> list[str]:
-    parts = []
-    for i in range(int(most / step + 1e-9) + 1):
-        x = LEFT + i * step * scale
-        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
-        parts.append(text(x, bottom + 15, label(i * step), "middle"))
-    return parts
 
 
 def _row(row: Bar, y: float, scale: float, spread: float, told: str) -> list[str]:

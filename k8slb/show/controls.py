@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..layers.pods import FAIL, SERVICE_TIME
 from ..objects import Pod, Workload
 from ..objects.meshes import seconds
+from ..scheduling import owners
 from . import edits, kinds
 from . import rules as tables
 from .kinds import Control, Does, number, pane, text
@@ -55,8 +56,7 @@ def _workload(cluster: Cluster, name: str) -> Workload:
 
 
 def _pods(cluster: Cluster, of: Workload) -> list[Pod]:
-    owner = (of.namespace, of.kind, of.name)
-    return [p for p in cluster.pods if owner in {(p.namespace, r.kind, r.name) for r in p.metadata.ownerReferences}]
+    return [p for p in cluster.pods if of.key in owners(p)]
 
 
 # --- the cluster -----------------------------------------------------------------------------------------------------

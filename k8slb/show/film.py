@@ -3,7 +3,7 @@
 What a pod is, and who still sends to one that takes nothing: the lost requests stand below those stretches.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -13,10 +13,16 @@ from ..endpoints import of_port
 from ..loadbalancers import setting
 from ..objects import Object, Pod, Service
 from ..scheduling import some
-from .svg import BAR, DOT, GROUND, LINE, MISSED, frame, text
+from .svg import BAR, DOT, GROUND, MISSED, axis, frame, text, width
 
-COLOURS = {"ready": BAR, "up to date": BAR, "starting": "#dddddd", "behind": DOT, "terminating": DOT}  # else MISSED
-LEGEND = "blue: ready, up to date; grey: starting; yellow: terminating, behind; red: takes nothing, sends to such"
+NEW = "#dddddd"
+COLOURS = {"ready": BAR, "up to date": BAR, "starting": NEW, "behind": DOT, "terminating": DOT}  # else MISSED
+LEGEND = {  # a colour, and what it means: of a pod, of who sends requests
+    BAR: "ready, up to date",
+    NEW: "starting",
+    DOT: "terminating, behind",
+    MISSED: "takes nothing, sends to one that takes nothing",
+}
 LEFT, RIGHT, HIGH, MOST = 250, 880, 20, 40
 
 
@@ -30,15 +36,12 @@ class Row(NamedTuple):
     state: str
 
 
-def film(timeline: Timeline, lives: Iterable[tuple[Object, Sequence[tuple[float, str]]]]) -> list[Row]:
+def film(timeline: Timeline, lives: Sequence[tuple[Object, Sequence[tuple[float, float, str]]]]) -> list[Row]:
     """The rows, of each thing in the order of time: what its state is; of who sends requests whether it knows."""
-    rows, pods = [], []
-    for one, steps in lives:
-        ends = [*(t for t, _ in steps[1:]), inf]
-        rows += [Row(one.kind, one.name, t, end, s) for (t, s), end in zip(steps, ends, strict=True) if s != "gone"]
-        pods += [one] if isinstance(one, Pod) else []
+    rows = [Row(one.kind, one.name, *span) for one, spans in lives for span in spans if span[2] != "gone"]
+    pods = [one for one, _ in lives if isinstance(one, Pod)]
     cluster = timeline.at()
-    services = [s for s in cluster.services.values() if any(selects(s, p) for p in pods)]
+    services = [s for s in cluster.services.values() if any(map(s.selects, pods))]
     learners = [("EndpointSlice", s.name, Place("EndpointSlice", s.name), "", [s]) for s in services]
     learners += [("kube-proxy", n.name, Place("node", n.name), "", services) for n in cluster.nodes]
     for pod, controller in {p.key: (p, c) for c in cluster.replica_at.values() for p in c.pods}.values():
@@ -47,11 +50,6 @@ def film(timeline: Timeline, lives: Iterable[tuple[Object, Sequence[tuple[float,
     balancers = {a: s for a, s in cluster.balancer_at.items() if s in services}
     learners += [("cloud-lb", a, Place("cloud-lb", a), "", [s]) for a, s in balancers.items()]
     return rows + [row for learner in learners if services for row in _knowing(timeline, *learner)]
-
-
-def selects(service: Service, pod: Pod) -> bool:
-    chosen = service.spec.selector
-    return bool(chosen) and service.namespace == pod.namespace and chosen.items() <= pod.metadata.labels.items()
 
 
 def _knowing(
@@ -84,7 +82,7 @@ def _targets(view: Cluster, what: str, services: Sequence[Service]) -> set[tuple
 # --- drawn -----------------------------------------------------------------------------------------------------------
 
 
-def lanes(rows: Sequence[Row], lost: Sequence[float]) -> tuple[dict[str, list[Row]], str, float]:
+def lanes(rows: Sequence[Row], lost: Sequence[float] | None) -> tuple[dict[str, list[Row]], str, float]:
     """(the rows by what they are of, with the first pods only where there are many; what stands in the last row; the
     second at which the picture ends)."""
     found: dict[str, list[Row]] = {}
@@ -92,14 +90,14 @@ def lanes(rows: Sequence[Row], lost: Sequence[float]) -> tuple[dict[str, list[Ro
         found.setdefault(f"{row.what} {row.who}", []).append(row)
     pods = [lane for lane in found if lane.startswith("Pod ")]
     hidden = pods[max(10, MOST - len(found) + len(pods)) :]
-    told = f"{len(lost):,} lost requests" if lost else "no request lost"
-    told += f"; {len(hidden)} more pods" if hidden else ""
+    told = [] if lost is None else [f"{len(lost):,} lost requests" if lost else "no request lost"]
+    told += [f"{len(hidden)} more pods"] if hidden else []
     last = max((t for row in rows for t in (row.begin, row.end) if t != inf), default=0.0)
-    return {lane: its for lane, its in found.items() if lane not in hidden}, told, last * 1.05 + 1
+    return {lane: its for lane, its in found.items() if lane not in hidden}, "; ".join(told), last * 1.05 + 1
 
 
-def svg(rows: Sequence[Row], lost: Sequence[float], told: str) -> str:
-    """The film as SVG; `lost`: the seconds at which requests were lost."""
+def svg(rows: Sequence[Row], lost: Sequence[float] | None, told: str) -> str:
+    """The film as SVG; `lost`: the seconds at which requests were lost, None where none were sent."""
     by_lane, below, last = lanes(rows, lost)
     parts, scale, bottom = [], (RIGHT - LEFT) / last, HIGH * (len(by_lane) + 1) + 6
     for i, (lane, its) in enumerate(by_lane.items()):
@@ -110,11 +108,13 @@ def svg(rows: Sequence[Row], lost: Sequence[float], told: str) -> str:
             title = f"<title>{row.state}</title>"
             parts.append(f'<rect {at} fill="{COLOURS.get(row.state, MISSED)}" stroke="{GROUND}">{title}</rect>')
     parts.append(text(LEFT - 8, bottom - 8, below, "end"))
-    marks = sorted({round(LEFT + t * scale) for t in lost if t <= last})
+    marks = sorted({round(LEFT + t * scale) for t in lost or () if t <= last})
     parts.append(f'<path d="{"".join(f"M{x} {bottom - 20}v16" for x in marks)}" stroke="{MISSED}" stroke-width="1"/>')
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e9) if last / s <= 14)
-    for i in range(int(last / step) + 1):
-        x = LEFT + i * step * scale
-        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
-        parts.append(text(x, bottom + 15, f"{i * step:g} s", "middle"))
-    return frame(bottom + 41, told, [*parts, text(0, bottom + 34, LEGEND)])
+    parts.append(axis(LEFT, scale, step, last, bottom, "{:g} s".format))
+    x = 0.0
+    for colour, means in LEGEND.items():
+        swatch = f'<rect x="{x:.0f}" y="{bottom + 24}" width="18" height="12" fill="{colour}"/>'
+        parts += [swatch, text(x + 24, bottom + 34, means)]
+        x += width(means) + 44
+    return frame(bottom + 41, told, parts)

@@ -52,13 +52,13 @@ class Film(Panel):
         if not change.url:
             raise InputError(f"no pod of {name} stands behind a Service", expected="one replica or more")
         outcome = change.send(**sent)
-        lost = f"{change.lost(rate=sent['rate']):g} requests of {sent['rate']:g} a second are lost"
+        lost = f"At {sent['rate']:g} requests a second {change.lost(rate=sent['rate']):g} are lost on average"
         made = [f'{method}("{name}", propagation={late})', f"send({', '.join(f'{k}={v!r}' for k, v in sent.items())})"]
         self.line = ".".join([*filter(None, calls), *made])
         self.change, self.outcome, self.drawing.value = change, outcome, change.svg(outcome)
         code = said.code(self.cluster, cluster, self.line)
-        self._say(f"{change.title}. On average {lost}, {outcome.lost:,} in this run.", code)
-        if hasattr(change, "smallest_pre_stop"):  # takes longer than all the rest, so it comes when that is shown
+        self._say(f"{change.title}. {lost}, {outcome.lost:,} in this run.", code)
+        if hasattr(change, "smallest_pre_stop"):  # takes as long as all the rest, so it comes when that is shown
             least = change.smallest_pre_stop().seconds
             told = "Every preStop within the grace period loses some"
             told = told if least is None else f"The least preStop that loses none: {least} s"

@@ -92,7 +92,8 @@ def number(label: str, start: int, low: int, high: int, log: bool = False, **mea
         return min(high, max(low, round(float(f"{value:.1e}")))) if log else int(value)
 
     def follow(change: Any) -> None:
-        if shown(box.value) != shown(change["new"]):
+        near = log and abs(log10(change["new"] / box.value)) <= slider.step / 2  # where the browser puts what was typed
+        if not near and shown(box.value) != shown(change["new"]):
             with box.hold_sync():  # what is drawn goes first, the number after it
                 box.value = shown(change["new"])
 

@@ -61,7 +61,7 @@ def latency_picture(
         table.append("theory: " + ", ".join(f"{x:.2%} take longer where {n} did" for n, x in expected))
     for x, told, style in ((whole.mean, "mean", "-"), (whole.p99, "p99", ":")):
         axes.axvline(x * unit, color="#1a1a1a", linestyle=style, linewidth=1, label=f"{told} {span(x)}")
-    axes.set(yscale="log", ylim=(min(share[share > 0], default=1e-3) / 1.5, 1.2), xlim=(0, None))
+    axes.set(ylim=(min(share[share > 0], default=1e-3) / 1.5, 1.2), yscale="log", xlim=(0, None))
     axes.set_xlabel(f"latency in {name}")
     axes.set_ylabel("share that takes longer")
     return _told(figure, axes, sentence, "\n".join(table))

@@ -3,7 +3,7 @@
 Colours come from JupyterLab's own variables where it has them, so the drawing follows the light and the dark theme.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from html import escape
 
@@ -26,6 +26,16 @@ def text(x: float, y: float, told: str, anchor: str = "", bold: bool = False, ro
     """A text, its middle left out where it is wider than `room`."""
     how = f' text-anchor="{anchor}"' * bool(anchor) + ' font-weight="bold"' * bold
     return f'<text x="{x:.0f}" y="{y:.0f}"{how}>{escape(shortened(told, room, bold))}</text>'
+
+
+def axis(left: float, scale: float, step: float, last: float, bottom: float, label: Callable[[float], str]) -> str:
+    """The lines and labels of an axis from 0 at `left` to `last`, one every `step`."""
+    parts = []
+    for i in range(int(last / step + 1e-9) + 1):
+        x = left + i * step * scale
+        parts.append(f'<path d="M{x:.1f} 2V{bottom}" stroke="{LINE}" stroke-opacity="0.45"/>')
+        parts.append(text(x, bottom + 15, label(i * step), "middle"))
+    return "".join(parts)
 
 
 def tag(x: float, y: float, told: str) -> str:

@@ -20,8 +20,8 @@ PREDICTION = Prediction(
         ),
         Option(
             "at random 5 or 6, best of two 5 or 6",
-            "a mesh only means mTLS",
-            "Its proxy encrypts, and it picks: for each request, and it knows what it has under way.",
+            "the second draw changes little",
+            "A pod that has 3 gets a fourth only if both draws find such a pod, and there are few of them.",
         ),
         Option("at random 5 or 6, best of two 3"),
         Option(
@@ -120,7 +120,7 @@ UNGUARDED = {
     ),
     '"attempts are all tries": they come on top of the first.': POLICY.replace("attempts: 1", "attempts: 2"),
     '"consecutive5xxErrors may be left to the default": that is 5.': POLICY.replace("consecutive5xxErrors: 3, ", ""),
-    '"The host is the Deployment": it is the Service that clients ask for.': POLICY.replace(
+    '"The rule is for the pods": none has the Service, which clients ask for, as its host.': POLICY.replace(
         "host: order-service\n", "host: order\n"
     ),
     '"Round robin is the default": in Istio it is LEAST_REQUEST.': POLICY.replace(
@@ -159,6 +159,7 @@ EXERCISES = (
         {
             '"Any of those drawn will do": then a second draw changes nothing.': lambda drawn, under_way: drawn[0],
             '"The best is the fullest": it is the one with the fewest.': lambda d, u: max(d, key=lambda pod: u[pod]),
+            '"The lowest number is the best": that is the name of a pod, not its load.': lambda d, u: min(d),
             '"All pods are looked at": only those that were drawn.': lambda d, u: u.index(min(u)),
             '"The answer is how many it has": it is which pod.': lambda d, u: min(u[pod] for pod in d),
         },

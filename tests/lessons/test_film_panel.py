@@ -28,13 +28,13 @@ def moved(shown, *values):
 
 
 def test_it_shows_what_is_lost_and_what_helps(shown):
-    assert "On average 50 requests of 100 a second" in moved(shown, None, None, None, None).sentence
+    assert "At 100 requests a second 50 are lost on average" in moved(shown, None, None, None, None).sentence
     assert "preStop" not in shown.sentence, "no preStop helps a pod that crashes"
-    assert "On average 100 requests" in moved(shown, None, 8, None, 7).sentence
+    assert "second 100 are lost" in moved(shown, None, 8, None, 7).sentence
     rollout = moved(shown, "rollout", 4, 1, 3).sentence
-    assert f"On average {2 * (25 + 3 * 100 / 3):g} requests" in rollout and "that loses none: 3 s." in rollout
+    assert f"second {2 * (25 + 3 * 100 / 3):g} are lost" in rollout and "that loses none: 3 s." in rollout
     assert f"{shown.outcome.lost:,} in this run" in rollout and "maxUnavailable 1" in rollout
-    assert "On average 0 requests" in moved(shown, None, None, 3, None).sentence
+    assert "second 0 are lost" in moved(shown, None, None, 3, None).sentence
     assert "Every preStop within the grace period loses some" in moved(shown, "rollout", 1, 0, 30).sentence
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import k8slb
@@ -290,6 +291,14 @@ QUESTIONS = {
     **{f"{n!r} requests": (lambda n=n: SHOP.send(URL, n)) for n in (0, -1, "9", 9.0, True, None, 10**9)},
     **{f"{n!r} connections": (lambda n=n: SHOP.send(URL, connections=n)) for n in (0, -1, "9", 9.0, True, 10**9)},
     **{f"rate {r!r}": (lambda r=r: SHOP.send(URL, rate=r)) for r in (0, -1, "9", True, float("nan"), float("inf"))},
+    **{
+        f"arrivals {a!r}": (lambda a=a: SHOP.send(URL, arrivals=a))
+        for a in ([], [1, 0], [-1], [float("nan")], [float("inf")], ["1"], b"12", {1: 2}, "constant")
+    },
+    "think without users": lambda: SHOP.send(URL, think="1s"),
+    "think at a rate": lambda: SHOP.send(URL, think="1s", connections=2, rate=1.0),
+    "think True": lambda: SHOP.send(URL, think=True, connections=2),
+    "minutes of work": lambda: SHOP.send(URL, 3_000_000, rate=1e3, max_age=1.0, connections=9),
     "duration without rate": lambda: SHOP.send(URL, duration=1),
     "a long duration": lambda: SHOP.send(URL, rate=1e9, duration=1e9),
     "scale nobody": lambda: SHOP.scale("moon", 1),
@@ -304,6 +313,17 @@ QUESTIONS = {
     "apply None": lambda: SHOP.apply(None),
     "apply to nothing": lambda: SHOP.apply("spec: {replicas: 2}"),
 }
+
+
+def test_numbers_of_numpy_are_numbers():
+    """As np.linspace, np.arange and a column of a table give them."""
+    busy = SHOP.with_pods("order", service_time="10ms")
+    told = str(busy.send(URL, rate=50, duration=4.0))
+    assert told == str(busy.send(URL, rate=np.float64(50), duration=np.int64(4)))
+    seconds = np.arange(4)
+    assert busy.send(URL, arrivals=seconds).table["time"].tolist() == [0, 1, 2, 3] == seconds.tolist()
+    change = busy.rollout("order", np.int64(3), propagation=np.float64(2), at=np.float32(8))
+    assert str(change) == str(busy.rollout("order", 3, propagation=2, at=8))
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS.keys())

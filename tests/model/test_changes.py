@@ -71,6 +71,8 @@ def test_the_least_pre_stop_is_what_the_slowest_needs():
     assert begin.smallest_pre_stop(ORDERS, via="node-b").seconds == 1
     assert FIVE.rollout("order", propagation=0).smallest_pre_stop() == (0, "with none at all nothing is lost")
     assert FIVE.rollout("order", propagation=30, grace=10).smallest_pre_stop().seconds is None
+    none = FIVE.scale("order", 0).rollout("order")
+    assert none.smallest_pre_stop(ORDERS) == (None, "there is no pod to replace") and "0 pods" in none.title
 
 
 @pytest.mark.parametrize(
@@ -290,6 +292,17 @@ def test_a_drain_ends_pods_gracefully_and_makes_others_elsewhere():
         budget.drain("node-b")
 
 
+def test_a_controller_that_is_assumed_is_made_anew_as_well():
+    """The input has no pods of it; a Deployment of one replica is assumed, on node-a."""
+    shop = k8slb.load("source-text")
+    (replica,) = (p for p in shop.pods if p.namespace == "ingress-nginx")
+    assert replica.spec.nodeName == "node-a" and shop.trace(PAGE).status == 200
+    for change in (shop.drain("node-a"), shop.node_dies("node-a", noticed=1.0)):
+        there = [p for p in change.at(1e9).pods if p.namespace == "ingress-nginx" and not p.terminating]
+        assert [p.spec.nodeName != "node-a" for p in there] == [True]
+        assert change.at(1e9).trace(PAGE).status == 200
+
+
 # --- the autoscaler --------------------------------------------------------------------------------------------------
 
 
@@ -364,8 +377,18 @@ def test_the_film_shows_each_state_and_each_lost_request():
     assert (
         f"{run.lost:,} lost requests" in drawn
         and "<title>sends to order" in drawn
-        and "no request lost" in change.svg()
+        and "request lost" not in change.svg()
     )
+
+
+def test_other_clocks_than_a_rate_go_through_a_change():
+    change = FIVE.with_pods("order", service_time="10ms").rollout("order", **SURGE)
+    assert change.send(arrivals=[1, 2, 30]).table["time"].tolist() == [1, 2, 30]
+    users = change.send(think="100ms", connections=20, requests=5000)
+    assert users.table["time"].max() > change.instants[1] and users.connections == 20
+    none = SHOP.scale("order", 0)
+    gone = FIVE.send(ORDERS, rate=9.0, requests=9, becomes={1e-9: none})
+    assert gone.lost == 9 and f"{gone.lost} lost requests" in change.svg(gone)  # no request has a status
 
 
 @pytest.mark.parametrize(
@@ -374,12 +397,28 @@ def test_the_film_shows_each_state_and_each_lost_request():
         (lambda: FIVE.rollout("nothing"), "there is no Deployment"),
         (lambda: FIVE.rollout("order", max_surge=0, max_unavailable="0%"), "may not both be 0"),
         (lambda: FIVE.rollout("order", max_surge="a lot"), "cannot be"),
+        (lambda: FIVE.rollout("order", max_unavailable="150%"), "at most 100%"),
+        (lambda: FIVE.rollout("order", max_surge=["1"]), "cannot be"),
         (lambda: FIVE.rollout("order", pre_stop=-1), "is no preStop"),
+        (lambda: SHOP.scale("order", 600).rollout("order", max_surge=1, max_unavailable=0), "more than can be"),
+        (lambda: SHOP.scale("order", 6000).rollout("order"), "the replicas of a rollout"),
+        (lambda: SHOP.scale("order", 0).rollout("order").lost(), "behind no Service"),
+        (lambda: FIVE.rollout("order").lost(rate=float("nan")), "nan is no rate"),
+        (lambda: FIVE.rollout("order").svg(FIVE.send(ORDERS, 9)), "with a rate"),
+        (lambda: FIVE.rollout("order").svg(3), "with a rate"),
         (lambda: FIVE.rollout("order", propagation={"nod": 1}), "learns of nothing"),
         (lambda: FIVE.rollout("order", propagation="2s"), "is no propagation delay"),
         (lambda: FIVE.node_dies("node-x"), "there is no node"),
         (lambda: FIVE.pod_dies("order-9"), "there is no pod"),
         (lambda: FIVE.pod_dies("order-1", how="rests"), "crash or hang"),
+        (lambda: FIVE.pod_dies("order-1", how=["hang"]), "crash or hang"),
+        (lambda: FIVE.autoscale("order", {0: 1, 1e8: 2}, capacity=1, max_replicas=3), "no time to autoscale"),
+        (lambda: FIVE.autoscale("order", {0: 1}, capacity=1, max_replicas=3, until=9), "no time to autoscale"),
+        (lambda: FIVE.autoscale("order", {0: 1}, capacity=1, max_replicas=3, limit="x"), "is no limit"),
+        (lambda: k8slb.hpa(3, [float("nan")]), "nan is no use of a pod"),
+        (lambda: k8slb.hpa(3, 80), "a list"),
+        (lambda: k8slb.hpa(3, [80], target=0), "0 is no target"),
+        (lambda: k8slb.hpa(3, [80], missing=0.5), "missing cannot be 0.5"),
         (lambda: FIVE.autoscale("order", {0: 1}, capacity=1), "max_replicas=N"),
         (lambda: FIVE.autoscale("order", {0: 1}, max_replicas=3), "capacity=REQUESTS"),
         (lambda: FIVE.autoscale("order", [1], capacity=1, max_replicas=3), "load over time"),

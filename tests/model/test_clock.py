@@ -123,6 +123,14 @@ def test_who_has_timed_out_is_served_all_the_same():
     assert (run.columns["pod"][1][late] == -1).all()
 
 
+def test_work_that_is_left_at_the_end_keeps_nobody_busy_before():
+    """10 s each, nobody waits longer than 1: busy from 0 to 10 and from 99 to the end, second 100."""
+    slow = MESH.scale("order", 1).with_pods("order", service_time="10s").apply(virtual("timeout: 1s"))
+    assert slow.send(ORDERS, arrivals=[0.0, 99.0]).utilisation == {"10.0.0.5:8081": pytest.approx(11 / 100)}
+    two = slow.with_pods("order", workers=2)
+    assert two.send(ORDERS, arrivals=[0.0, 1.0, 1.0, 21.0]).utilisation == {"10.0.0.5:8081": pytest.approx(31 / 44)}
+
+
 def test_a_retry_is_picked_when_the_first_has_failed_and_queues_again():
     cluster = MESH.scale("order", 2).with_pods("order", service_time="2s", workers=9).apply(virtual(TWICE))
     cluster = cluster.apply(rule("loadBalancer: {simple: ROUND_ROBIN}"))

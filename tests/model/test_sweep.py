@@ -78,7 +78,9 @@ def test_every_point_has_a_seed_of_its_own():
     assert sweep({"seed": [3, 4]}, lambda seed: seed).result.tolist() == [3, 4]
 
 
-@pytest.mark.parametrize("grid", [{"mode": "ipvs"}, {"replicas": 3}, {"x": {1: 2}}, [3], ["x"]])
+@pytest.mark.parametrize(
+    "grid", [{"mode": "ipvs"}, {"replicas": 3}, {"x": {1: 2}}, [3], ["x"], 3, {3: [1]}, {"x": range(10**9)}]
+)
 def test_a_grid_that_is_none_is_told(grid):
     with pytest.raises(InputError, match="expected"):
         sweep(grid, lambda **point: 0)
