@@ -117,7 +117,9 @@ class AtOnce(Sender):
                 longest = queues.serve(work, self.when, self.spent[decision.layer], together, unit)
                 if longest > _patience(a.decision for a, *_ in several):
                     raise Remembers
-                self._worked(decision, float(unit.sum()) * work.mean, many)
+                one = work.workers == 1
+                over = self._over(self.when[together[-1:] if one else together], inf if one else unit * work.mean)
+                self._worked(decision, float(unit.sum()) * work.mean - float(over.sum()), many)
             if self._served[name] != many:
                 raise Remembers  # others come as well, who were not known when these were served
             self._served[name] = 0
@@ -133,6 +135,11 @@ class AtOnce(Sender):
             variance = log(1 + work.cv**2)
             return np.exp(sqrt(variance) * self.arrays.standard_normal(many) - variance / 2)
         return np.ones(many)
+
+    def _over(self, left: np.ndarray, took: np.ndarray | float) -> np.ndarray:
+        """The seconds of work after the last request was sent, of those who leave then and `took` so long; one worker
+        is busy without a break until the last of its queue leaves."""
+        return np.minimum(np.maximum(left - self.time[-1], 0.0), took) if self.time[-1] else np.zeros(1)
 
     def _worked(self, decision: Decision, busy: float, many: int) -> None:
         self.worked[decision.flow.to] = busy, decision.work.workers
@@ -181,7 +188,8 @@ class AtOnce(Sender):
             raise Remembers
         queue_of = np.array([np.resize(q, max(map(len, queue_of))) for q in queue_of], picks.dtype)
         pod = queue_of[which, picks]
-        busy, many = np.bincount(pod, unit, len(pods)) * mean, np.bincount(pod, minlength=len(pods))
+        took = unit * mean[pod]
+        busy, many = np.bincount(pod, took - self._over(left, took), len(pods)), np.bincount(pod, minlength=len(pods))
         for i in np.flatnonzero(many):
             self._worked(ends[pods[i]], float(busy[i]), int(many[i]))
         for i, at in enumerate(ats):

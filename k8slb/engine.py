@@ -33,7 +33,8 @@ class Run:
     Code -1 stands for nothing (a request that never got there). `time`: the second at which each was sent, where there
     was a clock. Where pods or replicas take time as well, `latency` is in seconds from sending to the answer or loss;
     `spent` in waiting and service at each layer that takes any; `worked` gives for the address of a pod or replica (the
-    seconds its workers were busy, how many they are), and `until` is the second at which the last request ended.
+    seconds its workers were busy until the last request was sent, how many they are), and `until` is the second at
+    which the last request ended.
     `counters` says which balancers picked, in the order of the way, at how many places each; `picks` how often, and
     `alike` how many picks of equal weight would spread the requests as much (fewer where some picks carry more).
     `reset` and `aged` count connections that were opened anew, because what they led to was gone or for their age.

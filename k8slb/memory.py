@@ -157,7 +157,8 @@ class InOrder(Connections):
             way.lasts = True
             return None
         if at.station is None:
-            about = (decision.place.name, decision.flow.to, self.timeline, self._times)
+            last = float(self.time[-1]) or inf if self.think is None else inf
+            about = (decision.place.name, decision.flow.to, self.timeline, self._times, last)
             at.station = self.kept(Station, decision.place.name, *about)
         done = at.station.serves(decision.work, now)
         if done is None:
@@ -283,7 +284,7 @@ class InOrder(Connections):
             circuit.retries -= dials.retries
         dials.connected = dials.retries = False
         if picked and not way.lasts and (at.outliers or (at.policy and at.policy.answered)):
-            self._learns(at, dials.tried[-1], fails or (end.status or 0) >= 500, self.now - dials.begun)
+            self._learns(at, dials.tried[-1], fails, end, self.now - dials.begun)
         again = fails and picked and not refused and self.now < dials.until
         again = again and len(dials.tried) < tries_of(decision, dials.late)
         again = again and (not at.budget or at.budget.allowed(self.now))
@@ -301,12 +302,12 @@ class InOrder(Connections):
             return end._replace(action="respond", status=decision.on_failure.answer(end.action))
         return end
 
-    def _learns(self, at: At, peer: Candidate, bad: bool, seconds: float) -> None:
-        """What the proxy notes of an answer that took so long, or of none."""
-        if at.policy and at.policy.answered and not bad:
+    def _learns(self, at: At, peer: Candidate, fails: bool, end: End, seconds: float) -> None:
+        """What the proxy notes of an answer that took so long (its status is nothing to a balancer), or of none."""
+        if at.policy and at.policy.answered and end.action == "respond":
             at.policy.answered(at.memory, peer, seconds, self.now)
         if at.outliers:
-            at.outliers.saw(peer, bad, at.decision.candidates, self.now)
+            at.outliers.saw(peer, fails or (end.status or 0) >= 500, at.decision.candidates, self.now)
 
     # --- what it comes to ---
 
@@ -331,7 +332,8 @@ class InOrder(Connections):
         self.latency = np.array(self._took) if self.clock else None
         self.spent = {layer: np.array(seconds) for layer, seconds in self.spent.items()}
         stations = [kept for kept in self._kept.values() if isinstance(kept, Station)]
-        self.worked = {station.address: station.worked(self.until) for station in stations}
+        last = self.clock and (float(self.time[-1]) or self.until)
+        self.worked = {station.address: station.worked(last) for station in stations}
 
     def _noted(self, retries: int) -> Iterator[str]:
         if users := len(self.users):

@@ -174,9 +174,10 @@ class Outcome:
 
     @property
     def utilisation(self) -> dict[str, float]:
-        """The share of the time, to the end of the last request, that the workers of each pod were busy. What a pod
-        then still has to do for those who gave up does not count."""
-        worked, until = sorted(self.run.worked.items()), self.run.until
+        """The share of the time that the workers of each pod were busy, until the last request was sent: what is
+        still to do then is no part of it."""
+        worked = sorted(self.run.worked.items())
+        until = float(self.run.time[-1]) or self.run.until if worked else 0.0
         return {pod: min(1.0, busy / (workers * until)) for pod, (busy, workers) in worked}
 
     # --- as pandas ---

@@ -28,11 +28,12 @@ class Station:
     """The workers of the pod `name` ("namespace/name"), `address` to those who ask it.
 
     Its pace is what the cluster says at each moment, and slower after the pod has become ready while others asked
-    already (`cold`): what is under way then goes on at the new pace.
+    already (`cold`): what is under way then goes on at the new pace. `last`: when the last request is sent (inf: not
+    known yet), from when on it does not matter how busy they are.
     """
 
-    def __init__(self, name: str, address: str, timeline: Timeline, rng: Random):
-        self.address, self.rng = address, rng
+    def __init__(self, name: str, address: str, timeline: Timeline, rng: Random, last: float):
+        self.address, self.rng, self.last = address, rng, last
         self.since: list[float] = []  # from when on a unit takes so many seconds
         self.seconds: list[float] = []
         self.ends: list[float] = []  # when its process does
@@ -92,12 +93,12 @@ class Station:
         else:
             done = self._done(begins, left)
         heapreplace(self.free, done)
-        self.busy += max(0.0, min(done, self.until) - begins) if self.ends else done - begins
+        self.busy += max(0.0, min(done, self.until, self.last) - begins)
         return done
 
     def worked(self, until: float) -> tuple[float, int]:
-        """The seconds its workers were busy by then, and how many they are. What they have still to do follows on."""
-        left = sum(max(0.0, min(free, self.until) - until) for free in self.free)
+        """The seconds its workers were busy by then, when the last request was sent, and how many they are."""
+        left = 0.0 if self.last < inf else sum(max(0.0, min(free, self.until) - until) for free in self.free)
         return max(0.0, self.busy - left), self.work.workers
 
     def _done(self, at: float, left: float) -> float:

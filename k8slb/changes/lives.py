@@ -110,7 +110,12 @@ def pre_stop_of(spec: PodSpec) -> float:
 
 
 def graceful(spec: PodSpec, pre_stop: Given, grace: Given) -> tuple[float, float]:
-    """(seconds of preStop, terminationGracePeriodSeconds) as given, else as written."""
+    """(seconds of preStop, terminationGracePeriodSeconds) as given, else as written. InputError where what is written
+    sleeps for longer, as the API server has it (1.36, validateSleepAction)."""
+    hook, lasts = serving(spec).lifecycle.preStop, spec.terminationGracePeriodSeconds
+    if pre_stop is None and hook and hook.sleep and hook.sleep.seconds > lasts:
+        told = f"the API server refuses a preStop that sleeps for {hook.sleep.seconds} s of {lasts} s grace"
+        raise InputError(told, expected="a shorter sleep, or a longer terminationGracePeriodSeconds")
     stops = pre_stop_of(spec) if pre_stop is None else number(pre_stop, "preStop")
     return stops, number(spec.terminationGracePeriodSeconds if grace is None else grace, "grace period")
 

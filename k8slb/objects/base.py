@@ -17,7 +17,7 @@ CLUSTER_SCOPED: set[str] = set()
 
 @dataclass_transform(frozen_default=True)
 class Value:
-    """Whoever inherits is a frozen dataclass, made one when it is first needed: of a hundred types few are in a cluster.
+    """Whoever inherits is a frozen dataclass, made when it is first needed: of a hundred types few are in a cluster.
     What two are compared by is written once, here, for the same reason."""
 
     def __init_subclass__(cls) -> None:

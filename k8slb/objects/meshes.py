@@ -214,7 +214,8 @@ class ServiceProfile(Object, group="linkerd.io", versions="v1alpha2"):
 
 def unread(raw: Any, hint: Any, path: Path = ()) -> Iterator[Path]:
     """The fields of a mapping that the type it was read as has no place for."""
-    kind = next((k for k in (hint, *get_args(hint)) if isinstance(k, type) and issubclass(k, Value)), None)  # of one, a list or a mapping of these
+    one_of = (hint, *get_args(hint))  # of one, a list or a mapping of these
+    kind = next((k for k in one_of if isinstance(k, type) and issubclass(k, Value)), None)
     several = isinstance(raw, list) or get_origin(hint) is Mapping
     known = get_type_hints(kind) if kind else {}
     for name, value in (enumerate(raw) if isinstance(raw, list) else raw.items()) if kind and raw else ():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from heapq import nlargest
 from math import floor, isnan, log10
 from typing import NamedTuple
 
@@ -23,18 +24,18 @@ class Bar(NamedTuple):
 
 def bars(rows: Sequence[Bar], spread: tuple[float, str], told: str) -> str:
     """The shares in `rows` as SVG; `spread` is how far chance moves them, and why."""
-    drawn = rows if len(rows) <= MOST else rows[: MOST - 1]
-    left_out = len(rows) - len(drawn)
+    most_asked = nlargest(len(rows) if len(rows) <= MOST else MOST - 1, range(len(rows)), lambda i: rows[i].count)
+    drawn, others = [rows[i] for i in sorted(most_asked)], [r for i, r in enumerate(rows) if i not in most_asked]
     most = min(1.0, max([0.01, *(r.share for r in rows), *(r.exact + spread[0] for r in rows if r.exact is not None)]))
     step = next((s for s in STEPS if most / s <= 6), 0.25)
     scale = (RIGHT - LEFT) / (most * 1.02)
-    bottom = ROW * (len(drawn) + (left_out > 0)) + 6
+    bottom = ROW * (len(drawn) + bool(others)) + 6
     parts = [axis(LEFT, scale, step, most, bottom, lambda x: f"{x:.1%}" if step < 0.01 else f"{x:.0%}")]
     for i, row in enumerate(drawn):
         parts += _row(row, ROW * i + 4, scale, spread[0], f"{row.count:,} = {row.share:.1%}")
-    if left_out:
-        shares = [r.share for r in rows[len(drawn) :]]
-        parts.append(text(LEFT - 8, bottom - 8, f"and {left_out} more", "end"))
+    if others:
+        shares = [r.share for r in others]
+        parts.append(text(LEFT - 8, bottom - 8, f"and {len(others)} more", "end"))
         parts.append(text(LEFT + 4, bottom - 8, f"{min(shares):.1%} to {max(shares):.1%} each"))
     exact = any(r.exact is not None for r in rows)
     parts.append(text(0, bottom + 34, "bar: share of the requests, sampled" + "; diamond: exact share" * exact))

@@ -22,7 +22,7 @@ def sentence(outcome: Any, route: Route, trace: Any) -> str:
         shares = [*outcome.exact.values()]
     several = [*{share_text(s): s for s in sorted(s for s in shares if s is not None)}]
     told = outcome.sentence.removesuffix(".")
-    if None in shares:
+    if None in shares or (shares and outcome.exact is None):
         told += "; the exact shares depend on load"
     elif len(several) > 2:
         told += f"; expected {several[0]} to {several[-1]}"

@@ -104,3 +104,12 @@ def test_fields_that_are_not_there_yet(shop):
     assert "the certificate served is default/shop-tls" in secured.sentence
     secured.controls[0].source.value = "other.example.com"
     assert "the certificate served is ingress-nginx" in secured.sentence
+
+
+def test_the_box_keeps_a_number_that_is_none_of_the_sliders(shop):
+    """The browser moves the slider to the step next to what was typed."""
+    box, slider, _ = controls.rate(500)(shop, {"rate": 240}).widget.children
+    box.value, slider.value = 270, 10**2.44
+    assert box.value == 270
+    slider.value = 10**2.46
+    assert box.value == 290

@@ -37,6 +37,7 @@ def states(change, name):
 
 
 HOOK = with_template(FIVE, container("lifecycle: {preStop: {exec: {command: [/stop]}}}"))
+LONG = with_template(FIVE, container("lifecycle: {preStop: {sleep: {seconds: 31}}}"))
 STUCK = """{kind: Deployment, metadata: {name: order}, spec: {strategy: {rollingUpdate: {maxSurge: 0,
 maxUnavailable: 0%}}}}"""
 
@@ -423,6 +424,7 @@ def test_other_clocks_than_a_rate_go_through_a_change():
         (lambda: FIVE.autoscale("order", {0: 1}, max_replicas=3), "capacity=REQUESTS"),
         (lambda: FIVE.autoscale("order", [1], capacity=1, max_replicas=3), "load over time"),
         (lambda: HOOK.rollout("order"), "pre_stop="),
+        (lambda: LONG.rollout("order"), "the API server refuses a preStop that sleeps for 31 s of 30 s grace"),
         (lambda: DAEMON.rollout("agent"), "not modelled: the rollout of a DaemonSet"),
         (lambda: FIVE.with_pods("order", down="asleep").trace(ORDERS), "closed, refuses or silent"),
         (lambda: SHOP.apply(STUCK), "may not be 0 when maxSurge is 0"),

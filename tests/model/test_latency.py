@@ -50,7 +50,7 @@ def test_the_summaries_say_what_the_table_says(busy):
 
 def test_it_is_told_in_words_and_in_json(busy):
     mean, told = span(busy.latency.mean), busy.to_dict()
-    assert f"latency: mean {mean} ± " in busy.sentence and "proxies were busy 19.5% to 20.1%" in busy.sentence
+    assert f"latency: mean {mean} ± " in busy.sentence and "proxies were busy 19.8% to 20.3%" in busy.sentence
     assert f"{sum(busy.failures.values()):,} at pods (queue full)" in str(busy)
     assert json.loads(json.dumps(told))["latency"]["mean"] == busy.latency.mean
     assert told["failures"][0].keys() == {"stage", "reason", "requests"} and len(told["utilisation"]) == 4
