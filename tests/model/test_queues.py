@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bench.workloads import INGRESS, SERVICE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,53 +20,10 @@ from k8slb.balancers.base import Peer
 from k8slb.decision import Work
 
 some = settings(max_examples=60, deadline=None, derandomize=True)
-SHOP = """
-apiVersion: v1
-kind: Service
-metadata: {name: shop}
-spec: {selector: {app: shop}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: shop}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: shop}}
-  template:
-    metadata: {labels: {app: shop}, annotations: {k8slb/service-time: "TIME", k8slb/workers: "WORKERS"}}
-    spec: {containers: [{name: shop, ports: [{containerPort: 8080}]}]}
-"""
-CONTROLLER = """
----
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: plain}
-spec: {controller: k8slb/spec}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: shop}
-spec: {ingressClassName: plain, defaultBackend: {service: {name: shop, port: {number: 80}}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: plain}
-spec: {type: LoadBalancer, selector: {k8slb/controller: plain}, ports: [{port: 80}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: plain}
-spec:
-  replicas: %d
-  selector: {matchLabels: {k8slb/controller: plain}}
-  template:
-    metadata: {labels: {k8slb/controller: plain}, annotations: {k8slb/service-time: "%s", k8slb/workers: "%d"}}
-    spec: {containers: [{name: plain, ports: [{containerPort: 80}]}]}
-"""
 
 
 def shop(time="10ms exponential", workers=1):
-    return k8slb.load(SHOP.replace("TIME", time).replace("WORKERS", str(workers)))
+    return k8slb.load(SERVICE % (4, "10ms")).with_pods("shop", service_time=time, workers=workers)
 
 
 def twins():
@@ -225,8 +183,9 @@ def test_arrays_and_the_clock_agree_where_nothing_is_random(monkeypatch, name, w
 
 def staged(replicas, time, workers, name):
     """Through a controller with so many replicas, which takes time as well, to four pods."""
-    text = SHOP.replace("TIME", "9ms").replace("WORKERS", "1") + CONTROLLER % (replicas, time, workers)
-    turns = k8slb.load(text).with_balancer("cloud-lb", "ipvs-rr").with_balancer("kube-proxy", "ipvs-rr")
+    cluster = k8slb.load(SERVICE % (4, "9ms") + INGRESS).with_pods("shop", service_time="9ms")
+    cluster = cluster.scale("plain", replicas).with_pods("plain", service_time=time, workers=workers)
+    turns = cluster.with_balancer("cloud-lb", "ipvs-rr").with_balancer("kube-proxy", "ipvs-rr")
     return turns.with_balancer("ingress", name)
 
 
