@@ -32,6 +32,10 @@ class NotModelled(K8slbError):
         return "not modelled: " + printable(super().__str__())
 
 
+class NotHere(K8slbError):
+    """A real component that this machine cannot run: what is missing, and how to get it."""
+
+
 def whole(number: object, what: str, low: int, high: int) -> int:
     """`number` as an int; InputError if it is no whole number (True, 2.0 and "2" are none) from `low` to `high`."""
     try:

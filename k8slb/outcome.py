@@ -18,7 +18,7 @@ from .engine import Run
 from .errors import InputError, NotModelled, printable, shown
 
 COLUMNS = ("client", "node", "ingress_pod", "gateway_pod", "backend", "pod", "status", "tries", "refused_by", "lost")
-COLUMNS += ("stage", "reason")
+COLUMNS += ("stage", "reason", "source", "received")
 MOST_ROWS = 40  # that are printed: the table has them all
 
 
@@ -187,7 +187,8 @@ class Outcome:
         """A pandas DataFrame, one row a request: request, connection, time (s, with a clock), client (the address, with
         several), node, ingress_pod, gateway_pod, backend (where a route has several), pod, status, tries (where a proxy
         tried again), refused_by (a limit), lost, stage and reason (where and why it was not served), latency (s, with a
-        clock) and latency_LAYER (s spent there). Empty where a request never got so far. To change it, take a copy."""
+        clock) and latency_LAYER (s spent there); of real components source (the address that the pod saw) and received
+        (the path that came to it). Empty where a request never got so far. To change it, take a copy."""
         import pandas as pd
 
         columns: dict[str, Any] = {"request": np.arange(self.requests), "connection": self.run.connection}
