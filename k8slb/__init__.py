@@ -5,6 +5,7 @@ from .answers.picks import picks
 from .changes import hpa
 from .errors import InputError, K8slbError, NotModelled
 from .front import Cluster, facts_table, load
+from .incidents import incident, incidents
 from .sweep import sweep
 
 __version__ = "0.1.0"
@@ -16,6 +17,8 @@ __all__ = [
     "compare",
     "facts_table",
     "hpa",
+    "incident",
+    "incidents",
     "load",
     "picks",
     "sweep",

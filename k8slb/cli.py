@@ -15,6 +15,7 @@ from .balancers import BALANCERS
 from .course import lab
 from .errors import InputError, K8slbError, shown
 from .front import Cluster, load
+from .incidents import incident, incidents
 from .manifests import MAX_SIZE, read_bounded, table_of, text_of
 from .positions import Source
 
@@ -141,6 +142,18 @@ def _translate(args: argparse.Namespace) -> int:
     return 1 if made.changes.rows else 0
 
 
+def _incidents(args: argparse.Namespace) -> int:
+    found = [incident(name) for name in ([args.name] if args.name else (row[0] for row in incidents()))]
+    if args.output == "yaml":
+        print("\n---\n".join(one.yaml.strip() for one in found))
+    elif args.output == "json":
+        told = [one.to_dict() for one in found]
+        print(json.dumps(told[0] if args.name else told, indent=1))
+    else:
+        print(f"{found[0]}\n\n{found[0].answer}" if args.name else incidents())
+    return 0 if not args.name or all(row.agrees for row in found[0].replay()) else 1
+
+
 def _numbers(text: str) -> dict[str, int]:
     pairs = [part.strip().rpartition("=") for part in text.split(",")]
     numbers = {name: int(number) for name, _, number in pairs if name and re.fullmatch("[0-9]{1,9}", number)}
@@ -157,4 +170,4 @@ TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers":
 TYPES["number or each"] = _number_or_each
 TYPES["how or file"] = lambda text: text if text in ("poisson", "constant") else TYPES["file"](text)
 RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks, "translate": _translate}
-RUN["lab"] = lab.main
+RUN |= {"incidents": _incidents, "lab": lab.main}
