@@ -179,14 +179,16 @@ def _why_back(hop: Hop, outside: bool) -> str:
     if hop.decision.layer == "cloud-lb":
         own = hop.chosen.flow.source != flow.source
         return "its own address is what the target saw" if own else "the cloud's network leads the answer through it"
-    if hop.decision.facts.get("masqueraded"):
+    masqueraded = hop.decision.facts.get("masqueraded")
+    if masqueraded and hop.chosen.flow.source != flow.source:
         return (
             "that is why its address became the source: it alone can turn them back, and a pod of another node would "
             f"answer {flow.source} from an address that was never asked. With direct server return, which kube-proxy "
             f"does not do, that node would answer as {flow.to}, and the pod would see {flow.source}"
         )
     if outside:
-        return f"externalTrafficPolicy Local: the pod is on {at}, so its answer passes here anyway, unmasqueraded"
+        policy = "" if masqueraded else "externalTrafficPolicy Local: "
+        return f"{policy}the pod is on {at}, so its answer passes here anyway, unmasqueraded"
     return f"the caller is on {at}, so its answer passes here anyway"
 
 

@@ -44,10 +44,13 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
         why = f"{service} is labelled {PROXY_NAME}: {other}: kube-proxy leaves it to that proxy, which is not modelled"
         return Decision(**common, action="reject" if door == "NodePort" else "drop", why=why)
     closed = door == "NodePort" and _closed(view, own, address)
-    if closed:
-        return Decision(**common, action="reject", why=f"{closed}, and nothing else is known to listen there")
     known = port_of(view, service, port, place.name)
     sets = known.sets
+    if closed and mode is iptables and sets.has_any and known.doors[-1].refuses:  # by the rule of all local addresses
+        why = f"{closed}, and externalTrafficPolicy Local, without an endpoint on {place}, drops it there too"
+        return Decision(**common, action="drop", why=why)
+    if closed:
+        return Decision(**common, action="reject", why=f"{closed}, and nothing else is known to listen there")
     shut_out = known.sources and not any(inside(flow.source, r) for r in known.sources)
     if door == "LoadBalancer" and shut_out and (sets.has_any or view.mode != "iptables"):
         ranges = ", ".join(service.spec.loadBalancerSourceRanges)
@@ -60,8 +63,11 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     if not endpoints:
         drops = sets.has_any and (mode.TELLS_CALLERS_APART or sets.cluster)
         why = f"{title}: {which}; " + ("the packet is dropped" if drops else "the connection is refused")
-        why += why_none(view, service, port)
         rule = mode.refusal(own, known, door, address, firewall=False)
+        if mode is iptables and door in ("LoadBalancer", "externalIP") and flow.source in own.addresses:
+            drops, rule = True, ""  # KUBE-EXTERNAL-SERVICES stands in INPUT and FORWARD, not in OUTPUT
+            why = f"{title}: {which}; no rule refuses what the node itself sends: it leaves, and nothing answers"
+        why += why_none(view, service, port)
         common |= {"reason": "no endpoint on this node" if sets.cluster else "no ready endpoint", "rule": rule}
         return Decision(**common, action="drop" if drops else "reject", why=why, rejected=rejected)
     lasts, unused = CONNTRACK[flow.protocol]
@@ -74,6 +80,8 @@ def decide(view: Cluster, flow: Flow, place: Place, now: float = 0.0) -> Decisio
     server = door if mode is ipvs else ""
 
     def seen(endpoint: Endpoint) -> str:  # in a hairpin as well, so that the answer comes back through this node
+        if endpoint.ip in own.addresses and flow.source not in own.addresses and mode is not ipvs:
+            return flow.source  # a pod on this node's network: what is delivered here never comes to POSTROUTING
         return here if masquerade or endpoint.ip == flow.source else flow.source
 
     return Decision(
