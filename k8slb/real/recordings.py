@@ -4,11 +4,14 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from ..errors import InputError, shown
+from ..front import Cluster
 from ..manifests import DATA, table_of
+from .asked import Question
+from .cases import Case, chi_square_p, drawn
 
 
 @dataclass(frozen=True)
@@ -21,31 +24,94 @@ class Recording:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Connections by endpoint, or by the number of the pod."""
+        """Requests by pod, each "ip:port"."""
         return dict(self.facts.get("counts", {}))
 
-    def beside(self, exact: Mapping[str, Any]):
-        """A picture of the recorded counts with the model's exact shares ({name: share}) on them, and the probability
-        that chance alone makes so great a difference. Names may differ where both are in the same order."""
+    @property
+    def versions(self) -> str:
+        return self.facts.get("versions", self.about["versions"])
+
+    @property
+    def date(self) -> str:
+        return self.facts.get("date", self.about["date"])
+
+    @cached_property
+    def case(self) -> Case:
+        """What was asked, as data; `python -m k8slb.real record` asks it again. InputError where nothing can."""
+        if "input" not in self.facts:
+            raise InputError(f"{self.name} cannot be asked again", expected="a recording with its input")
+        return Case(self.name, self.facts["input"])
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster that was asked."""
+        return self.case.cluster
+
+    @property
+    def question(self) -> Question:
+        """What it was asked; `question.model` is the model's Outcome."""
+        return self.case.question
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the model has exact shares of what was counted, so that `beside` needs none."""
+        exact = self.case.exact if "counts" in self.facts and not self.case.given.get("users") else None
+        return exact is not None and drawn(self.facts).keys() <= exact.keys()
+
+    @property
+    def compared(self) -> str:
+        """What was counted and what the model counts, as text."""
+        rows = [("", "real", "model")]
+        for name, model in self.case.modelled().items():
+            if name not in ("picks", "drawn", "connections", "same_pod_twice_in_a_row"):
+                real = sorted(self.facts[name].values()) if isinstance(model, list) else self.facts[name]
+                real, model = (v if isinstance(v, dict) else {"": v} for v in (real, model))
+                told = name.replace("_", " ")
+                rows += [(f"{told} {k}".strip(), str(real.get(k, 0)), str(model.get(k, 0))) for k in {**real, **model}]
+        first, second, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = [f"  {what:<{first}}  {real:<{second}}  {model}".rstrip() for what, real, model in rows]
+        return "\n".join([f"{self.name} ({self.versions}; {self.date})", *lines])
+
+    def beside(self, exact: Mapping[str, Any] | None = None):
+        """A picture of the recorded counts with the model's exact shares ({name: share}; its own if none are given) on
+        them, and the probability that chance alone makes so great a difference. Names may differ where both are in the
+        same order."""
         from ..show.plots import shares_picture  # loads matplotlib
 
-        counts, shares = self.counts, {name: float(share) for name, share in exact.items()}
+        rows, spread, sentence, table = self.rows(exact)
+        return shares_picture(rows, spread, sentence, table)
+
+    def rows(self, exact: Mapping[str, Any] | None = None):
+        """What `beside` draws: rows (name, count, share, exact share), the spread of chance, sentence, table."""
+        counts = drawn(self.facts) if exact is None else self.counts
+        model = self.case.exact if exact is None else exact
+        if model is None:
+            raise InputError(f"the model's shares in {self.name} depend on load", expected="facts to compare")
+        order = {pod: i for i, pod in enumerate(self.counts)}  # by address
+        shares = {
+            name: float(model[name]) for name in sorted(model, key=lambda end: order.get(end.split()[0], len(order)))
+        }
         if not counts or len(counts) > len(shares) or not math.isclose(sum(shares.values()), 1):
             raise InputError(f"{self.name} counted {len(counts)} pods", expected="the model's shares of as many")
         if not set(counts) <= set(shares):
             counts = dict(zip(shares, counts.values(), strict=True))
         total = sum(counts.values())
         square, freedom, p = chi_square_p(counts, shares)
-        fits = f"p = {p:.2g} (chi-square {square:.2f}, {freedom} degrees of freedom)" if freedom else "one pod only"
-        what = "requests" if "requests" in self.facts else "connections"
-        sentence = f"{total:,} real {what}, {self.about['versions'].partition(',')[0]}, beside the model: {fits}."
+        fits = (
+            f"p = {p:.2g} (chi-square {square:.2f}, {freedom} degrees of freedom)"
+            if freedom
+            else "nothing is left to chance"
+        )
+        what = self.case.given["draws"] if "input" in self.facts else "request"
+        sentence = f"{total:,} real {what}s, {self.versions}, beside the model: {fits}."
         rows = [(name, counts.get(name, 0), counts.get(name, 0) / total, share) for name, share in shares.items()]
         table = "\n".join(f"  {n:<20} {c:>7,} recorded {s:6.1%}  model {e:6.1%}" for n, c, s, e in rows)
-        return shares_picture(rows, 2 * max(math.sqrt(e * (1 - e) / total) for *_, e in rows), sentence, table)
+        return rows, 2 * max(math.sqrt(e * (1 - e) / total) for *_, e in rows), sentence, table
 
     def __str__(self) -> str:
-        told = [f"{key.replace('_', ' ')}: {value}" for key, value in self.facts.items()]
-        return "\n".join([f"{self.name} ({self.about['versions']}; {self.about['date']})", *(f"  {t}" for t in told)])
+        facts = {key: value for key, value in self.facts.items() if key not in ("input", "versions", "date")}
+        told = [f"  {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
+        return "\n".join([f"{self.name} ({self.versions}; {self.date})", *told])
 
     __repr__ = __str__
 
@@ -56,7 +122,7 @@ def _file(kind: str) -> dict[str, Any]:
 
 
 def recording(name: str) -> Recording:
-    """The recording `KIND/RUN`, such as "kube-proxy/order-clusterip-3/iptables/pod-a/10.96.25.17:80"."""
+    """The recording `KIND/RUN`, such as "netfilter/nftables/clusterip-3"."""
     kinds = sorted(path.stem for path in (DATA / "recordings").glob("*.json"))
     kind, _, run = str(name).partition("/")
     known = [f"{kind}/{run}" for run in _file(kind).get("runs", ())] if kind in kinds else kinds
@@ -64,20 +130,3 @@ def recording(name: str) -> Recording:
         near = difflib.get_close_matches(str(name), known, 3, 0.3) or known[:3]
         raise InputError(f"there is no recording {shown(name)}", expected="such as " + ", ".join(near))
     return Recording(name, _file(kind)["runs"][run], _file(kind)["about"])
-
-
-def chi_square_p(counts: Mapping[str, int], shares: Mapping[str, Any]) -> tuple[float, int, float]:
-    """(chi-square, degrees of freedom, p): the probability of counts at least this far from the exact shares.
-
-    Pearson's test; p is Q(k/2, x/2), by its recurrence in k.
-    """
-    total = sum(counts.values())
-    square = float(sum((counts.get(e, 0) - total * p) ** 2 / (total * p) for e, p in shares.items() if p))
-    half, freedom = square / 2, sum(1 for p in shares.values() if p) - 1
-    if freedom == 0:
-        return square, 0, 1.0
-    a, q = (0.5, math.erfc(math.sqrt(half))) if freedom % 2 else (1.0, math.exp(-half))
-    while a < freedom / 2:
-        q += half**a * math.exp(-half) / math.gamma(a + 1)
-        a += 1
-    return square, freedom, q

@@ -28,24 +28,23 @@ def terms(*asked: Any) -> Terms:
 
 def match(view: Cluster, controller: Controller, request: Request) -> Found:
     """The rule that takes `request`, or 404; and the rules of that host that do not."""
-    key = ("routes", controller.name)
-    table, defaults, count = view.once(key, lambda: _table(by_age(controller.ingresses)))
+    hosts, defaults, count = table(view, controller)
     path = request.path.partition("?")[0]
-    host = next((h for h in takers(request.host) if h in table), None)
-    fitting = [r for r in table[host].near(path) if matches(r, path)] if host is not None else []
-    fitting.sort(key=_precedence, reverse=True)  # stable: of equal rules the oldest stays first
+    host = next((h for h in takers(request.host) if h in hosts), None)
+    fitting = [r for r in hosts[host].near(path) if matches(r, path)] if host is not None else []
+    fitting.sort(key=precedence, reverse=True)  # stable: of equal rules the oldest stays first
 
     def others() -> Iterator[Rejected]:
         for r in fitting[1:]:
             yield Rejected(str(r), f"matches {path} too, but {fitting[0]} {BEFORE}", r.ingress, r.at)
-        for r in table[host].routes if host is not None else ():
+        for r in hosts[host].routes if host is not None else ():
             if all(r is not f for f in fitting):
                 yield Rejected(str(r), f"does not match {path}", r.ingress, r.at)
 
     rejected = Lazily(others)
     if fitting:
         best, *rest = fitting
-        tied = next((age_unknown(best, r) for r in rest if _precedence(r) == _precedence(best)), ())
+        tied = next((age_unknown(best, r) for r in rest if precedence(r) == precedence(best)), ())
         return Matched(best, f"host {host or '(any)'}, path {best}", f"path {best}", request.path, tied), rejected
     owner = defaults.get(host, defaults.get(None))
     if owner:
@@ -56,9 +55,13 @@ def match(view: Cluster, controller: Controller, request: Request) -> Found:
     return Answered(404, f"{none or f'no rule is for host {request.host}'} and there is no defaultBackend"), rejected
 
 
-def _table(ingresses: list[Ingress]) -> tuple[dict[str, Index], dict[str | None, Ingress], int]:
+def table(view: Cluster, controller: Controller) -> tuple[dict[str, Index], dict[str | None, Ingress], int]:
     """The routes by host; whose defaultBackend serves a host (None: any other, an Ingress without rules first), of how
     many."""
+    return view.once(("routes", controller.name), lambda: _table(by_age(controller.ingresses)))
+
+
+def _table(ingresses: list[Ingress]) -> tuple[dict[str, Index], dict[str | None, Ingress], int]:
     owners: dict[str | None, Ingress] = {}
     defaults = sorted((i for i in ingresses if i.spec.defaultBackend), key=lambda i: bool(i.spec.rules))
     for ingress in defaults:
@@ -73,5 +76,6 @@ def matches(route: Route, path: str) -> bool:
     return path == route.path if route.kind == "Exact" else path == bare or path.startswith(bare + "/")
 
 
-def _precedence(route: Route) -> tuple[int, bool, int]:
+def precedence(route: Route) -> tuple[int, bool, int]:
+    """Of the routes that match, the greatest wins; of equal ones the oldest."""
     return (len(route.path.rstrip("/")), route.kind == "Exact", len(route.path))

@@ -55,13 +55,15 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a proxy picks among a backend's pods, the labels of the backend's subset, and what it may have under way."""
+    """How a proxy picks among a backend's pods (`hashed`: what it hashes), the labels of the backend's subset, and what it
+    may have under way."""
 
     policy: Policy
     subset: Mapping[str, str] | None = None
     pool: api.ConnectionPoolSettings | None = None
     retries: api.ConcurrentRetries | None = None
     warnings: tuple[str, ...] = ()
+    hashed: api.ConsistentHash | None = None
 
 
 def speaks_http(to: Backend) -> bool:
@@ -176,7 +178,7 @@ def traffic(view: Cluster, namespace: str, to: Backend, flow: Flow) -> Traffic:
         if len(zones) > 1 and balancer.localityLbSetting.enabled:
             told = "with outlierDetection Istio keeps to the caller's zone while pods are healthy there: not modelled"
             warnings += (f"{told}; localityLbSetting.enabled: false turns it off",)
-    return Traffic(policy, subset and subset.labels, pool, retries, warnings)
+    return Traffic(policy, subset and subset.labels, pool, retries, warnings, balancer.consistentHash)
 
 
 def _rules(view: Cluster, namespace: str, service: Service) -> list[DestinationRule]:
