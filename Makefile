@@ -48,7 +48,7 @@ constraints:
 	@rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	@.venv-constraints/bin/pip install -q --disable-pip-version-check --dry-run --ignore-installed \
 	    --python-version 3.11.0 --only-binary=:all: --target .venv-constraints/none \
-	    --report .venv-constraints/report.json '.[lab,test]'
+	    --report .venv-constraints/report.json '.[lab,test,real]'
 	@$(PYTHON) tests/pin.py .venv-constraints/report.json
 	@rm -rf .venv-constraints
 

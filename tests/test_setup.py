@@ -47,6 +47,14 @@ def test_constraints_pin_whatever_is_installed():
     assert used == {name: constraints.get(name) for name in used}
 
 
+def test_the_real_proxies_are_pinned_and_only_where_asked_for():
+    names = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["real"]}
+    assert names <= pins("constraints.txt").keys()
+    newcomers = (ROOT / "Makefile").read_text().partition("constraints:\n")[0]
+    assert "real]" not in newcomers
+    assert "-e '.[real]'" in (ROOT / ".ci/run").read_text()
+
+
 def test_binder_gets_the_same_packages():
     names = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     constraints = pins("constraints.txt")

@@ -10,6 +10,7 @@ _ROOMS = {
     "check": "k8slb.course.checks",
     "controls": "k8slb.show.controls",
     "film": "k8slb.show.film_panel",
+    "live": "k8slb.course.asking",
     "panel": "k8slb.show.panels",
     "recording": "k8slb.real.recordings",
     "restore": "k8slb.course.progress",

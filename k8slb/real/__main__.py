@@ -26,6 +26,6 @@ def main(words: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except K8slbError as error:
+    except (K8slbError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

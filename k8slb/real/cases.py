@@ -68,7 +68,8 @@ class Case:
     def missing(self) -> str:
         """What this machine lacks to put it; "" for nothing."""
         if self.by in MODES:
-            return netfilter.missing(MODES[self.by], self.by == "iptables-legacy")
+            lacking = netfilter.missing(MODES[self.by], self.by == "iptables-legacy")
+            return lacking and f"it needs {lacking}"
         return proxies.missing(self.by.partition("-")[0])
 
     def running(self):

@@ -61,13 +61,16 @@ class Recording:
     @property
     def compared(self) -> str:
         """What was counted and what the model counts, as text."""
-        rows = [("", "real", "model")]
-        for name, model in self.case.modelled().items():
+        rows, facts, modelled = [("", "real", "model")], self.facts, self.case.modelled()
+        for name in dict.fromkeys([*modelled, *(name for name in ("status", "lost") if name in facts)]):
             if name not in ("picks", "drawn", "connections", "same_pod_twice_in_a_row"):
-                real = sorted(self.facts[name].values()) if isinstance(model, list) else self.facts[name]
+                real, model = facts.get(name, {}), modelled.get(name, {})
+                real = sorted(real.values()) if isinstance(model, list) else real
                 real, model = (v if isinstance(v, dict) else {"": v} for v in (real, model))
                 told = name.replace("_", " ")
-                rows += [(f"{told} {k}".strip(), str(real.get(k, 0)), str(model.get(k, 0))) for k in {**real, **model}]
+                every = {**real, **model}
+                every = sorted(every, key=int) if all(map(str.isdigit, every)) else every
+                rows += [(f"{told} {k}".strip(), str(real.get(k, 0)), str(model.get(k, 0))) for k in every]
         first, second, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
         lines = [f"  {what:<{first}}  {real:<{second}}  {model}".rstrip() for what, real, model in rows]
         return "\n".join([f"{self.name} ({self.versions}; {self.date})", *lines])

@@ -11,7 +11,7 @@ import k8slb
 from k8slb.manifests import DATA
 from k8slb.real.recordings import chi_square_p, recording
 
-ORDERS = "kube-proxy/order-clusterip-3/iptables/pod-a/10.96.25.17:80"
+ORDERS = "netfilter/nftables/clusterip-3"
 
 
 def test_every_recording_says_where_it_comes_from():
@@ -21,13 +21,28 @@ def test_every_recording_says_where_it_comes_from():
 
 
 def test_beside_the_model():
-    picture = recording(ORDERS).beside(k8slb.load("shop").shares("http://order-service"))
-    assert "30,000 real connections" in picture.sentence and "p = 0.85" in picture.sentence
-    assert "9,959 recorded  33.2%  model  33.3%" in picture.table and picture.png.startswith(b"\x89PNG")
+    one = recording(ORDERS)
+    picture = one.beside()
+    given = one.beside(k8slb.load("shop").with_proxy(mode="nftables").shares("http://order-service"))
+    assert (str(picture), picture.png) == (str(given), given.png) and picture.png.startswith(b"\x89PNG")
+    assert (
+        picture.sentence.startswith("10,000 real connections, Linux ") and "beside the model: p = " in picture.sentence
+    )
+    count = one.counts["10.0.0.5:8081"]
+    assert f"10.0.0.5:8081          {count:,} recorded  {count / 10_000:.1%}  model  33.3%" in picture.table
+
+
+def test_a_recording_has_its_cluster_and_its_question():
+    one = recording("netfilter/iptables-nft/nodeport-local")
+    assert one.cluster.mode == "iptables" and len(one.cluster.nodes) == 2
+    assert one.cluster.trace(one.question.url).source_seen == next(iter(one.facts["sources"]))
+    assert one.question.model.requests == one.facts["requests"] == 3000
+    with pytest.raises(k8slb.InputError, match="cannot be asked again"):
+        _ = recording("ipvs/rr/sequential-fin/1-1-1").cluster
 
 
 def test_a_name_that_is_not_there_is_answered_with_near_ones():
-    with pytest.raises(k8slb.InputError, match="order-clusterip-3/iptables/pod-a"):
+    with pytest.raises(k8slb.InputError, match="netfilter/nftables/clusterip-3"):
         recording(ORDERS[:-1])
     with pytest.raises(k8slb.InputError, match="netfilter"):
         recording("netfiltr/x")
@@ -38,6 +53,7 @@ def test_the_statistic_accepts_chance_and_rejects_what_is_too_uneven_or_skewed()
     ps = [chi_square_p(Counter(random.Random(seed).choices("abcde", k=1000)), shares)[2] for seed in range(400)]
     assert min(ps) > 1e-4 and 0.4 < sum(ps) / 400 < 0.6  # p is spread evenly from 0 to 1
     assert chi_square_p({"a": 260, "b": 240, "c": 200, "d": 160, "e": 140}, shares)[2] < 1e-8
+    assert chi_square_p({"a": 500, "x": 1}, shares)[2] == 0, "x has no share"
     assert chi_square_p({"a": 9959, "b": 10039, "c": 10002}, dict.fromkeys("abc", 1 / 3)) == pytest.approx(
         (0.3206, 2, 0.852), abs=1e-3
     )

@@ -65,6 +65,8 @@ def _rows(name: str) -> Iterator[str]:
         alone = {step.get("kernel_alone") for step in asked.given.get("steps", ())}
         said = {k: "kube-proxy deletes the flow" if k in alone else _short(model[k]) for k in model if k != "requests"}
         told = [f"{k.replace('_', ' ')}: {said[k]} / {_short(one.facts[k])}" for k in said]
+        if urls := asked.given.get("urls"):
+            told = [f"{sum(one.facts[url] == model[url] for url in urls)} of {len(urls)} URLs are answered alike"]
         steps = asked.given.get("steps", ())
         requests = requests or len(asked.given.get("urls", ()))
         requests = requests or sum(step["send"]["requests"] for step in steps if "send" in step)

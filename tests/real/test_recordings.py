@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
+from bench import cost
 from driven import driven
 from real import table
-from real.agreement import against
+from real.agreement import UNLIKELY, against
 
 from k8slb.course import live
 from k8slb.manifests import DATA
@@ -20,6 +22,8 @@ KINDS = {name.partition("/")[0] for name in cases()}
 
 
 def test_what_is_recorded_is_what_can_be_asked():
+    """All but IPVS, which needs a kernel of its own."""
+    assert {path.stem for path in (DATA / "recordings").glob("*.json")} - {"ipvs", "ipvs-cost"} == set(record.names())
     for kind in KINDS:
         runs = json.loads((DATA / f"recordings/{kind}.json").read_text(encoding="utf-8"))["runs"]
         assert [f"{kind}/{run}" for run in runs] == [name for name in cases() if name.startswith(f"{kind}/")]
@@ -37,7 +41,10 @@ def test_live(case):
     if lacking := case.missing:
         pytest.skip(lacking)
     facts, versions = case.put()
-    assert against(case, facts)["differs"] == []
+    told = against(case, facts)
+    if told["p"] is not None and told["p"] < UNLIKELY:  # of so many, chance alone makes one rare now and then
+        told = against(case, case.put()[0])
+    assert told["differs"] == []
     assert versions
 
 
@@ -107,6 +114,17 @@ def test_it_records_again(tmp_path, monkeypatch):
     (run,) = (found := json.loads(written.read_text()))["runs"].values()
     assert said[0].startswith(f"{NAME}: counts ") and found["about"].keys() == recording(NAME).about.keys()
     assert run.keys() == recording(NAME).facts.keys() and run["picks"] != recording(NAME).facts["picks"]
+
+
+@pytest.mark.parametrize("how", cost.PROGRAMS)
+def test_what_rules_cost_can_be_measured(how, monkeypatch):
+    if lacking := Case(f"netfilter/{how}/any", {}).missing:
+        pytest.skip(lacking)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cost.__file__).parents[1]))
+    monkeypatch.setattr(cost, "CONNECTIONS", 20)
+    measured, stored = cost.measured(how, 10), recording(f"kube-proxy-cost/{how}/10").facts
+    assert measured.keys() == stored.keys() and measured["rules"] == stored["rules"]
+    assert measured["times_longer"].keys() == stored["times_longer"].keys()
 
 
 def test_the_table_is_what_the_recordings_give():

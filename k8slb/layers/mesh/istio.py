@@ -55,8 +55,8 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a proxy picks among a backend's pods (`hashed`: what it hashes), the labels of the backend's subset, and what it
-    may have under way."""
+    """How a proxy picks among a backend's pods (`hashed`: what it hashes), the labels of the backend's subset, and what
+    it may have under way."""
 
     policy: Policy
     subset: Mapping[str, str] | None = None
