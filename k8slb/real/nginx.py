@@ -122,7 +122,7 @@ def _controller(world: World) -> Iterator[str]:
     yield from _upstreams(world, (world.pods(loc, ingress_nginx.port_of) for loc in served))
     for ingress in {loc.ingress.key: loc.ingress for loc in served}.values():
         if zones := [zone for zone, _ in _limits(ingress)]:
-            free = "".join(f" {network} 1;" for network in notes.listed(ingress, "limit-whitelist"))
+            free = "".join(f" {_quoted(network)} 1;" for network in notes.listed(ingress, "limit-whitelist"))
             yield f"    geo $free_{_id(ingress)} {{ default 0;{free} }}"
             yield f'    map $free_{_id(ingress)} $of_{_id(ingress)} {{ 0 $binary_remote_addr; 1 ""; }}'
             yield from zones
@@ -132,7 +132,8 @@ def _controller(world: World) -> Iterator[str]:
 
 
 def _id(ingress: Ingress) -> str:
-    return re.sub("[-.]", "_", f"{ingress.namespace}_{ingress.name}")
+    """Its own in the names of variables and zones."""
+    return re.sub("[^a-z0-9]", lambda m: f"_{ord(m[0]):x}_", f"{ingress.namespace}/{ingress.name}")
 
 
 def _limits(ingress: Ingress) -> Iterator[tuple[str, str]]:
@@ -179,9 +180,9 @@ def _does(world: World, loc: ingress_nginx.Location, encrypted: bool) -> Iterato
         yield f"return {503 if pods else 404}; proxy_pass http://127.0.0.1:1;"  # which redirects what lacks a slash
         return
     yield from (limit for _, limit in _limits(ingress))
-    yield from (f"deny {network};" for network in notes.listed(ingress, notes.DENIED))
+    yield from (f"deny {_quoted(network)};" for network in notes.listed(ingress, notes.DENIED))
     if allowed := notes.listed(ingress, *notes.ALLOWED):
-        yield from (*(f"allow {network};" for network in allowed), "deny all;")
+        yield from (*(f"allow {_quoted(network)};" for network in allowed), "deny all;")
     tries, again = notes.on_failure(ingress).tries, (of("proxy-next-upstream") or "error timeout").split()
     yield f"proxy_next_upstream {' '.join(map(_quoted, again))};"
     yield f"proxy_next_upstream_tries {0 if tries > 1000 else tries};"

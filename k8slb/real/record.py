@@ -75,6 +75,7 @@ def about(kind: str, runs: dict[str, dict[str, Any]]) -> dict[str, str]:
         "date": " and ".join(dict.fromkeys((dates[0], dates[-1]))),
         "where": f"{table['where']}; {platform.system()}, {platform.machine()}, {os.cpu_count()} processors",
         "command": f"python -m k8slb.real record {kind}",
+        "seed": "of the model and of who asks: 0, unless a run's input names one; what is asked throws its own dice",
         "names": "by whom it was answered/case",
     }
 

@@ -31,16 +31,21 @@ class Supervised:
         self.process = subprocess.Popen(command, start_new_session=True, **pipes)
 
     def ask(self, what: str, seconds: float = 60.0, **given: Any) -> Any:
-        """What the child's function `what` makes of `given`. Raises what it raises; RealError after so many seconds."""
-        with suppress(BrokenPipeError):
-            print(json.dumps([what, given]), file=self.process.stdin, flush=True)
-        if not select([self.process.stdout], [], [], seconds)[0]:
+        """What the child's function `what` makes of `given`. Raises what it raises; RealError after so many seconds, and
+        once it has ended. Whoever is interrupted ends it: the next question would get this one's answer."""
+        try:
+            with suppress(BrokenPipeError):
+                print(json.dumps([what, given]), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline() if select([self.process.stdout], [], [], seconds)[0] else None
+        except ValueError:
+            raise RealError("it has ended: start it anew") from None
+        except KeyboardInterrupt:
             self.close()
-            raise RealError(f"no answer within {seconds:g} s")
-        line = self.process.stdout.readline()
+            raise
         if not line:
             self.close()
-            raise RealError(f"it ended without an answer (exit code {self.process.returncode})")
+            ended = f"it ended without an answer (exit code {self.process.returncode})"
+            raise RealError(f"no answer within {seconds:g} s" if line is None else ended)
         kind, answer = json.loads(line)
         if kind == "answer":
             return answer

@@ -42,7 +42,7 @@ def version(program: Path) -> str:
 
 
 def command(world: World) -> list[str]:
-    return [str(binary()), *files(world)["arguments"].splitlines()]
+    return [str(binary()), *files(world)["arguments"].split("\n")]  # an option's value may hold other ends of lines
 
 
 def files(world: World) -> dict[str, str]:

@@ -20,7 +20,7 @@ from ..objects import Service
 
 class Pods(NamedTuple):
     """The pods of one Service port, as their stand-ins' "ip:port"; `missing` says why there are none. `name` is
-    NAMESPACE-SERVICE-PORT, as the route spells the port."""
+    NAMESPACE.SERVICE.PORT, as the route spells the port; the first two hold no dot."""
 
     name: str
     peers: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class World:
         service, port, missing = behind(self.cluster, route, port_of)
         if service and service.spec.type == "ExternalName":
             raise NotModelled(f"an Ingress backend of type ExternalName ({service})")
-        name = re.sub(r"[^\w.-]", "_", f"{route.ingress.namespace}-{named.name}-{named.port.wanted}", flags=re.ASCII)
+        name = re.sub(r"[^\w.-]", "_", f"{route.ingress.namespace}.{named.name}.{named.port.wanted}", flags=re.ASCII)
         ready = [e for e in of_port(self.cluster, service, port) if e.ready] if port else []
         peers = tuple(self.at[e.address] for e in ready)
         return Pods(name, peers, missing or ("" if peers else f"{service} has no ready endpoint"))
