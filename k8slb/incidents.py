@@ -66,12 +66,13 @@ class Table(tuple):
     """Rows that a terminal and a notebook show in columns; where there are more than two, the last stands beneath."""
 
     def __repr__(self) -> str:
-        cells, lines = [list(map(_text, row)) for row in self], []
+        headed = [("", "reported", "model", "", "")] if self and isinstance(self[0], Row) else []
+        cells, lines = [list(map(_text, row)) for row in (*headed, *self)], []
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         for row in cells:
             upper = row[: max(2, len(row) - 1)]
             lines.append("  ".join(map(str.ljust, upper, widths)).rstrip())
-            lines += textwrap.wrap("".join(row[len(upper) :]), 112, initial_indent="    ", subsequent_indent="    ")
+            lines += textwrap.wrap("".join(row[len(upper) :]), 100, initial_indent="    ", subsequent_indent="    ")
         return "\n".join(lines)
 
 
@@ -84,7 +85,7 @@ def _text(value: Any) -> str:
 
 
 def _told(*paragraphs: str) -> Why:
-    return Why("\n".join(textwrap.fill(p, 116, subsequent_indent="    ") for p in paragraphs))
+    return Why("\n".join(textwrap.fill(p, 100, subsequent_indent="    ") for p in paragraphs))
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -218,9 +218,11 @@ def _decoded(raw: dict, document: Document) -> Object:
     namespace = found.metadata.namespace or ("" if kind in CLUSTER_SCOPED else "default")
     if not name:
         raise Invalid("is missing", "every object has a name", ("metadata", "name"))
-    for text in (name, namespace):
-        if len(text) > 253 or not text.isprintable() or "/" in text or " " in text:
-            raise Invalid(f"{shown(text)} is not a name", "lower-case letters, digits, - and .", ("metadata", "name"))
+    if len(name) > 253 or not name.isprintable() or "/" in name or " " in name:
+        raise Invalid(f"{shown(name)} is not a name", "lower-case letters, digits, - and .", ("metadata", "name"))
+    if namespace and not (len(namespace) <= 63 and re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", namespace)):
+        expected = "at most 63 lower-case letters, digits and -"
+        raise Invalid(f"{shown(namespace)} is not a namespace", expected, ("metadata", "namespace"))
     metadata = replace(found.metadata, name=name, namespace=namespace)
     if cls is not Other:
         _check_name(kind, metadata)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .answers.latency import Latency, measured, slower
 from .answers.shares import Shares
+from .balancers.base import weight_shares
 from .connections import TABLE_FULL
 from .decision import Timeline
 from .engine import Run
@@ -103,7 +104,8 @@ class Outcome:
             last = self.run.balancers[max(reversed(random), key=self.run.alike.__getitem__)]
         picks, alike = self.run.picks[last.name], self.run.alike[last.name]
         alike = max(self.run.alike.values()) if split else alike
-        turns = last.cycle or last.name in ("ipvs-wrr", "envoy-round-robin")  # every pod has weight 1
+        chance = last.memoryless or last.hashes
+        turns = last.cycle or (last.exact is weight_shares and not chance)  # every pod has weight 1
         by = "hashed " if last.hashes else "" if turns else "random "
         told = many(picks, f"{by}pick")
         uneven = alike < 0.95 * picks  # some carry more requests than others

@@ -61,6 +61,8 @@ class Flow:
 
 def network_of(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
+        if "%" in cidr:
+            raise ValueError("a zone, which Kubernetes takes nowhere")
         return ipaddress.ip_network(cidr, strict=False)
     except ValueError:
         raise InputError(f"{shown(cidr)} is no network", expected="a CIDR such as 10.0.0.0/8") from None

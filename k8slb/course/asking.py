@@ -44,7 +44,7 @@ class Live(widgets.VBox):
         try:
             facts = asked_again(self.recording.case)
             self.fresh = replace(self.recording, facts=facts)
-            self.told.value, self.alert.value = _drawn(self.fresh), ""
+            self.told.value, self.alert.value = _said("Asked now, here:") + _drawn(self.fresh), ""
         except Exception as error:
             meant = isinstance(error, K8slbError)
             told = str(error) if meant else f"k8slb failed here: {type(error).__name__}: {error}"
@@ -68,7 +68,7 @@ def _said(sentence: str) -> str:
 def _drawn(one: Recording) -> str:
     """Bars on the model's shares where these are exact, else what was counted and what the model counts."""
     if not one.comparable:
-        return f"<pre>{escape(one.compared)}</pre>"
+        return f"<pre tabindex='0' style='white-space: pre; overflow-x: auto'>{escape(one.compared)}</pre>"
     rows, spread, sentence, _ = one.rows()
     drawn = [Bar(*row, answered=":" in row[0]) for row in rows]
-    return bars(drawn, (spread, "two standard deviations"), sentence) + _said(sentence)
+    return bars(drawn, (spread, "what chance leaves"), sentence) + _said(sentence)

@@ -5,8 +5,23 @@ from operator import attrgetter
 from typing import Annotated, Literal
 
 from .base import Object, Reference, Value
-from .checks import Invalid, address_check, distinct, is_address, must, within
-from .fields import CIDR, Address, CIDRs, Label, OptionalPort, Policy, Port, PortName, Protocol, SourceRange, Strings
+from .checks import Invalid, address_check, distinct, is_address, is_cidr, must, within
+from .fields import (
+    CIDR,
+    NO_CIDR,
+    Address,
+    CIDRs,
+    Label,
+    OptionalPort,
+    Policy,
+    Port,
+    PortName,
+    Protocol,
+    SourceRange,
+    Strings,
+)
+
+NodePortAddress = Annotated[str, must(lambda text: text == "primary" or is_cidr(text), *NO_CIDR)]
 
 
 class ServicePort(Value):
@@ -187,5 +202,5 @@ class KubeProxyConfiguration(Object, group="kubeproxy.config.k8s.io", versions="
     iptables: ProxyMasquerade = ProxyMasquerade()
     ipvs: ProxyIPVS = ProxyIPVS()
     nftables: ProxyMasquerade = ProxyMasquerade()
-    nodePortAddresses: tuple[str, ...] = ()
+    nodePortAddresses: tuple[NodePortAddress, ...] = ()
     conntrack: ProxyConntrack = ProxyConntrack()

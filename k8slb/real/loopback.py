@@ -35,6 +35,7 @@ HOMES = ("HOME", "TMPDIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 AT_END, LOOP = ExitStack(), asyncio.new_event_loop()
 Told = dict[str, Any]
 PODS: list["Pod"] = []
+STARTED: list[subprocess.Popen] = []
 
 
 def head_of(text: bytes) -> tuple[str, list[tuple[str, str]]]:
@@ -152,7 +153,7 @@ def start(command: list[str], files: dict[str, str], folder: str, listen: int, s
     while proxy.poll() is None and time.monotonic() < until:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", listen)) == 0:
-                return
+                return STARTED.append(proxy)
         time.sleep(0.02)
     how = f"does not listen after {seconds:g} s" if proxy.returncode is None else f"ended with {proxy.returncode}"
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
@@ -257,6 +258,9 @@ def fetch(
         await asyncio.gather(*(asks(k * apart) for k in range(at_once)))
 
     _run(each(), within)
+    for proxy in STARTED:
+        if proxy.poll() is not None:
+            raise RealError(f"{Path(proxy.args[0]).name} ended with {proxy.returncode} while it was asked")
     return answers
 
 

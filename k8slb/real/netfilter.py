@@ -28,6 +28,7 @@ from .supervised import RealError, Supervised
 
 CHILD = "k8slb.real.namespaces"
 PROGRAMS = {"iptables": "iptables-restore -w", "legacy": "iptables-legacy-restore -w", "nftables": "nft -f -"}
+INSTALL = "apt-get install iproute2 iptables nftables conntrack"
 MOST = 250  # namespaces, each of which a node or a pod has
 IPVS = "a kernel with ip_vs of its own (data/recordings/ipvs.json has what one answered)"
 TOLD = {"reject": "refused", "drop": "no answer within 0.3 s", "": "not sent: no answer to the 200 before"}
@@ -50,7 +51,7 @@ def _missing(mode: str, legacy: bool) -> str:
         with Supervised(CHILD) as child:
             Running(with_proxy(Cluster(read_objects("shop")), mode), child, _program(mode, legacy))
     except NotHere as error:
-        return f"{error} (apt-get install iproute2 iptables nftables)" if "installed" in str(error) else str(error)
+        return f"{error} ({INSTALL})" if "installed" in str(error) else str(error)
     except RealError as error:
         return f"root, or a user namespace ({error})"
     return ""
@@ -141,6 +142,11 @@ class Running:
         places = {e.ip: e.node for _, e in _endpoints(cluster) if e.ip not in cluster.node_at}
         places |= {ip: pod.spec.nodeName for ip, pod in cluster.pod_at.items()}
         self._pods = {ip: node if node in nodes else "" for ip, node in places.items()}
+        known = [a for addresses in nodes.values() for a in addresses]
+        for a in dict.fromkeys([*known, *places]):
+            if ":" in a or a == "0.0.0.0" or (a in known and a in places):
+                problem = f"{a} is a node's and a pod's" if a in known and a in places else f"{a} has no namespace"
+                raise InputError(problem, expected="an IPv4 address of its own for each node and pod")
         if 2 * len(nodes) + len(places) > MOST:
             problem = f"{len(nodes)} nodes and {len(places)} pods are too many namespaces"
             raise InputError(problem, expected=f"up to {MOST} (a node needs two)")

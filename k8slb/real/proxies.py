@@ -18,7 +18,7 @@ from ..cluster import Cluster
 from ..controllers import Controller
 from ..decision import Decision, Place, Timeline
 from ..endpoints import of_port
-from ..errors import InputError, K8slbError, NotHere, shown, whole
+from ..errors import InputError, K8slbError, NotHere, amount, shown, whole
 from ..layers import pods
 from ..outcome import Outcome
 from ..path import Start, start, walk
@@ -98,6 +98,7 @@ class Running:
                 raise NotHere("real proxies are asked by plain http only (no TLS): use an http:// URL")
             told.append({"method": one.method, "host": one.host, "path": one.path, "headers": dict(one.headers)})
         whole(at_once, "requests under way at once", 1, MOST_AT_ONCE)
+        apart = amount(apart, "the seconds between the first requests", 0, SECONDS, f"a number up to {SECONDS:g}")
         given = {"kinds": told, "ways": ways, "requests": requests, "at_once": at_once, "port": self.world.listen}
         return self.child.ask("fetch", SECONDS + 30, **given, brief=brief, within=SECONDS, apart=apart)
 
@@ -196,9 +197,10 @@ def _serving(cluster: Cluster, module: ModuleType, url: str | None) -> tuple[Con
     else the proxy's default)."""
     if url is None:
         every = [*(c for c in cluster.controllers.values() if c.ingresses), *cluster.gateways.values()]
+        if not every:
+            raise InputError("no controller has rules", expected="an Ingress of a class that is served, or a Gateway")
         if len(every) != 1:
-            named = ", ".join(c.name for c in every) or "no controller"
-            raise InputError(f"whose rules, of {named}?", expected="a URL of theirs (url)")
+            raise InputError(f"whose rules, of {', '.join(c.name for c in every)}?", expected="a URL of theirs (url)")
         controller = every[0]
     else:
         at = _arrival(cluster, start(cluster, url))

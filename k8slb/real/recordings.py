@@ -100,16 +100,16 @@ class Recording:
             counts = dict(zip(shares, counts.values(), strict=True))
         total = sum(counts.values())
         square, freedom, p = chi_square_p(counts, shares)
-        fits = (
-            f"p = {p:.2g} (chi-square {square:.2f}, {freedom} degrees of freedom)"
-            if freedom
-            else "nothing is left to chance"
-        )
+        spread = 2 * max(math.sqrt(e * (1 - e) / total) for e in shares.values())
+        fits = f"p = {p:.2g} (chi-square {square:.2f}, {freedom} degrees of freedom)"
+        if "input" in self.facts and self.case.given.get("sequence"):
+            spread, fits = self.question.model.spread  # no chance
+        fits = fits if freedom else "nothing is left to chance"
         what = self.case.given["draws"] if "input" in self.facts else "request"
         sentence = f"{total:,} real {what}s, {self.versions}, beside the model: {fits}."
         rows = [(name, counts.get(name, 0), counts.get(name, 0) / total, share) for name, share in shares.items()]
         table = "\n".join(f"  {n:<20} {c:>7,} recorded {s:6.1%}  model {e:6.1%}" for n, c, s, e in rows)
-        return rows, 2 * max(math.sqrt(e * (1 - e) / total) for *_, e in rows), sentence, table
+        return rows, spread, sentence, table
 
     def __str__(self) -> str:
         facts = {key: value for key, value in self.facts.items() if key not in ("input", "versions", "date")}

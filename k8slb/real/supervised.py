@@ -28,10 +28,13 @@ class Supervised:
     def __init__(self, module: str):
         command = [sys.executable, "-m", module]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, start_new_session=True, **pipes)
+        try:
+            self.process = subprocess.Popen(command, start_new_session=True, **pipes)
+        except OSError as error:
+            raise NotHere(f"{sys.executable}, which cannot be started ({error.strerror})") from None
 
     def ask(self, what: str, seconds: float = 60.0, **given: Any) -> Any:
-        """What the child's function `what` makes of `given`. Raises what it raises; RealError after so many seconds, and
+        """What the child's function `what` makes of `given`. Raises what it raises; RealError after so many seconds or
         once it has ended. Whoever is interrupted ends it: the next question would get this one's answer."""
         try:
             with suppress(BrokenPipeError):

@@ -42,23 +42,38 @@ def version(program: Path) -> str:
 
 
 def command(world: World) -> list[str]:
-    return [str(binary()), *files(world)["arguments"].split("\n")]  # an option's value may hold other ends of lines
+    return [str(binary()), f"--configfile={world.folder}/traefik.yaml"]
 
 
 def files(world: World) -> dict[str, str]:
-    args = f"""--entrypoints.web.address=127.0.0.1:{world.listen}
---entrypoints.web.proxyprotocol.insecure=true
---entrypoints.traefik.address=127.0.0.1:{world.admin}
---api.insecure=true
---global.checknewversion=false
---global.sendanonymoususage=false
---providers.providersthrottleduration=50ms
-"""
+    options = {
+        "entrypoints.web.address": f"127.0.0.1:{world.listen}",
+        "entrypoints.web.proxyprotocol.insecure": "true",
+        "entrypoints.traefik.address": f"127.0.0.1:{world.admin}",
+        "api.insecure": "true",
+        "global.checknewversion": "false",
+        "global.sendanonymoususage": "false",
+        "providers.providersthrottleduration": "50ms",
+    }
+    name, provider = ("routes.yaml" if _from_file(world) else "objects.json"), PROVIDER.removeprefix("--")
     if _from_file(world):
-        args += f"--providers.file.filename={world.folder}/routes.yaml"
-        return {"arguments": args, "routes.yaml": json.dumps(_all(world), indent=1)}
-    args += "\n".join([f"{PROVIDER}.endpoint=http://127.0.0.1:{world.api}", f"{PROVIDER}.token=none", *_options(world)])
-    return {"arguments": args, "objects.json": json.dumps(_all(world), indent=1)}
+        options["providers.file.filename"] = f"{world.folder}/{name}"
+    else:
+        options |= {f"{provider}.endpoint": f"http://127.0.0.1:{world.api}", f"{provider}.token": "none"}
+        options |= {o.lower(): v or "true" for o, _, v in (o[2:].partition("=") for o in _options(world))}
+    return {"traefik.yaml": _static(options), name: json.dumps(_all(world), indent=1)}
+
+
+def _static(options: dict[str, str]) -> str:
+    """Its options as a file: one in /etc/traefik would be read in place of arguments."""
+    made: dict[str, Any] = {}
+    for option, value in options.items():
+        *above, last = option.split(".")
+        at = made
+        for name in above:
+            at = at.setdefault(name, {})
+        at[last] = value
+    return json.dumps(made, indent=1)
 
 
 @contextmanager

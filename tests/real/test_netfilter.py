@@ -18,7 +18,7 @@ from truth.test_kube_proxy import DEPENDS_ON_THE_CNI, FACTS, ROUTES, client, gol
 
 import k8slb
 from k8slb.errors import InputError, NotHere
-from k8slb.real import netfilter
+from k8slb.real import netfilter, supervised
 from k8slb.real.recordings import chi_square_p
 from k8slb.real.supervised import RealError
 
@@ -364,3 +364,16 @@ def test_nothing_is_left_when_who_asks_is_killed(backend):
     asks.kill()
     asks.wait()
     assert len(its) > 14 and nothing_is_left_of(pid, its) and machine() == before
+
+
+def test_who_interrupts_a_question_never_gets_its_answer_to_the_next(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with supervised.Supervised("k8slb.real.loopback") as child:
+        monkeypatch.setattr(supervised, "select", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            child.ask("opened", pods=[])
+        monkeypatch.undo()
+        with pytest.raises(supervised.RealError, match="start it anew"):
+            child.ask("stand", pods=[])

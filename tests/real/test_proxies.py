@@ -162,6 +162,21 @@ def test_ingress_nginx_answers_itself():
     assert (moved.counts("stage"), moved.counts("ingress_pod")) == ({"ingress": 2}, {"the proxy": 2})
 
 
+@pytest.mark.parametrize(
+    "kinds", ["/x Prefix, /x/ Prefix", "/x Prefix, /x Exact", "/x/ Exact, /x/ Prefix", "/x Prefix"]
+)
+def test_a_location_written_twice(kinds):
+    """The model warns where nginx refuses the configuration, and only there."""
+    cluster = app(rules=[f"h.test {kind} app" for kind in kinds.split(", ")])
+    told = [w for hop in cluster.trace("http://h.test/x/y").hops for w in hop.decision.warnings if "twice" in w]
+    try:
+        with proxies.running(cluster, "nginx"):
+            refused = ""
+    except RealError as error:
+        refused = str(error)
+    assert ("duplicate location" in refused) == bool(refused) == bool(told) == (kinds == "/x Prefix, /x/ Prefix")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_without_endpoints_and_with_a_pod_that_refuses(name):
     cluster = app("spec", ["h.test / Prefix app", "h.test /none Prefix none"])

@@ -197,3 +197,42 @@ def test_the_api_lists_and_tells_of_changes_and_takes_nothing():
         assert len(asked(path)[1]["items"]) == 2
     with pytest.raises(urllib.error.URLError):
         asked(path)
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\r", "\x85"])
+def test_an_option_is_one_value_whatever_is_in_it(end):
+    """What begins a line of its own is no option of its own, such as one that listens everywhere."""
+    more = f"--providers.kubernetesingress.ingressclass=a{end}--entrypoints.more.address=0.0.0.0:28998"
+    view = k8slb.load(
+        "\n---\n".join([manifests([{"rules": ["h.test / Prefix app"]}], "traefik"), *map(json.dumps, replica(more))])
+    )
+    text = proxies.config(view, "traefik", "http://h.test")
+    told, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+    assert {name: at["address"].partition(":")[0] for name, at in told["entrypoints"].items()} == {
+        "web": "127.0.0.1",
+        "traefik": "127.0.0.1",
+    }
+    assert told["providers"]["kubernetesingress"]["ingressclass"] == more.partition("=")[2]
+
+
+@pytest.mark.parametrize("name", proxies.PROXIES)
+def test_services_whose_names_run_together_keep_their_pods(name):
+    """a/b-c and a-b/c: their ports have upstreams of their own."""
+    objects = [manifests([{"rules": ["h.test / Prefix app"]}], "spec")]
+    for i, (namespace, service) in enumerate((("a", "b-c"), ("a-b", "c"))):
+        meta, port = {"namespace": namespace, "name": service}, {"port": 80, "targetPort": 8080}
+        spec = {"selector": {"of": service}, "ports": [port], "clusterIP": f"10.96.7.{i + 1}"}
+        objects.append(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}))
+        meta = meta | {"labels": {"of": service}}
+        status = {"podIP": f"10.0.77.{i + 1}", "conditions": [{"type": "Ready", "status": "True"}]}
+        objects.append(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "status": status}))
+        to = {"service": {"name": service, "port": {"number": 80}}}
+        paths = [{"path": f"/{service}", "pathType": "Exact", "backend": to}]
+        spec = {"ingressClassName": "test", "rules": [{"host": "h.test", "http": {"paths": paths}}]}
+        kind = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}
+        objects.append(json.dumps(kind | {"metadata": {"namespace": namespace, "name": "web"}, "spec": spec}))
+    view = k8slb.load("\n---\n".join(objects))
+    nominal, text = proxies._nominal(view), proxies.config(view, name, "http://h.test")
+    for i in (1, 2):
+        ip, _, _ = nominal[f"10.0.77.{i}:8080"].rpartition(":")
+        assert ip in text

@@ -64,11 +64,12 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """What ingress-nginx writes for a cluster: server blocks by host ("" is nginx's catch-all server "_"), upstreams by
-    name; and the `patterns` among the aliases of servers, which are not modelled."""
+    name; the `patterns` among the aliases of servers, which are not modelled; locations that stand there `twice`."""
 
     servers: dict[str, Server]
     upstreams: dict[str, Upstream]
     patterns: list[str]
+    twice: list[str]
 
 
 def configuration(view: Cluster, controller: Controller) -> Configuration:
@@ -93,9 +94,13 @@ def _configured(every: list[Ingress]) -> Configuration:
             server.alone.append(Rejected(loc.path, told, loc.ingress, loc.at))
     aliases = {alias: host for alias, host in _other_names(named, "server-alias") if alias.lower() not in table}
     patterns = [alias for alias in aliases if "*" in alias or alias[0] == "~"]
+    hosted = ((h, server, loc) for h, server in table.items() if not server.regex_because for loc in server.locations)
+    twice = [
+        f"{loc} of host {h or '(any)'}" for h, server, loc in hosted if server.by_path[loc.kind, loc.path] is not loc
+    ]
     table |= {alias.lower(): table[host] for alias, host in aliases.items() if alias not in patterns}
     www = {name: Server([], to=to) for name, to in _other_names(named, "from-to-www-redirect") if name not in table}
-    return Configuration(table | www, upstreams, patterns)
+    return Configuration(table | www, upstreams, patterns, twice)
 
 
 def _other_names(named: dict[str, list[Ingress]], why: str) -> Iterator[tuple[str, str]]:
@@ -162,6 +167,9 @@ def match(view: Cluster, controller: Controller, request: Request) -> Found:
         told = f"the server-alias {', '.join(made.patterns)} is not modelled (a pattern): it may be for {request.host}"
         warnings += (told,)
     encrypted = any(made.servers[h].encrypted for h in mine)
+    if made.twice:
+        told = f"{made.twice[0]} is written twice: nginx refuses all of this configuration (duplicate location)"
+        warnings += (f"{told}, and goes on with the one before",)
     for answer in _answers(view, server, found, encrypted, request, uri):
         return replace(answer, warnings=warnings), rejected
     if found is None or found.backend is None:
