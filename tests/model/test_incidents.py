@@ -110,7 +110,7 @@ def test_the_command_line(capsys):
     assert all(name in told for name in NAMES)
     assert main(["incidents", "traefik-10303"]) == 0
     told = capsys.readouterr().out
-    order = [told.index(text) for text in ("1517", "Why is the third", "With nativeLB Traefik dials", "agrees")]
+    order = [told.index(text) for text in ("1517", "Why is the third", "Traefik dials the ClusterIP", "agrees")]
     assert order == sorted(order)
     assert main(["incidents", "kubernetes-97112", "--json"]) == 1  # today's default is another one
     told = json.loads(capsys.readouterr().out)
