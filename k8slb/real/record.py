@@ -42,7 +42,7 @@ def record(name: str, say: Callable[[str], None] = print) -> Path:
     kind, _, part = name.partition("/")
     asked = {case.name: case for case in cases().values() if f"{case.name}/".startswith(f"{name}/")}
     if not asked:
-        known = [n for n in cases() if n.startswith(f"{kind}/")][:3] if part else names()
+        known = [n for n in cases() if part and n.startswith(f"{kind}/")][:3] or names()
         raise InputError(f"{shown(name)} is nothing that is recorded", expected="one of " + ", ".join(known))
     if lacking := sorted({case.missing for case in asked.values()} - {""}):
         raise NotHere("; ".join(lacking))
