@@ -29,3 +29,5 @@ if __name__ == "__main__":
     except (K8slbError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
