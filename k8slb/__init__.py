@@ -1,6 +1,7 @@
 """k8slb: what happens to a request in Kubernetes, layer by layer, as real components do it."""
 
 from .answers.compare import compare
+from .answers.fingerprint import fingerprint
 from .answers.picks import picks
 from .changes import hpa
 from .errors import InputError, K8slbError, NotModelled
@@ -16,6 +17,7 @@ __all__ = [
     "NotModelled",
     "compare",
     "facts_table",
+    "fingerprint",
     "hpa",
     "incident",
     "incidents",

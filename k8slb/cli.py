@@ -7,24 +7,31 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .answers import picks as answers_picks
+from .answers.fingerprint import fingerprint
 from .balancers import BALANCERS
 from .course import lab
-from .errors import InputError, K8slbError, shown
+from .errors import InputError, K8slbError, printable, shown
 from .front import Cluster, load
 from .incidents import incident, incidents
+from .kubectl import written
 from .manifests import MAX_SIZE, read_bounded, table_of, text_of
 from .positions import Source
+from .terminal import Progress, painted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        with ExitStack() as stack:
+            args.progress = Progress() if args.run is lab.main else stack.enter_context(Progress())
+            return args.run(args)
     except K8slbError as error:
         print(f"k8slb: {error}", file=sys.stderr)
         return 2
@@ -38,33 +45,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     """The commands and their options, as data/commands.json has them."""
     table = table_of("commands")
-    examples = "\n  ".join(["examples:", *table["examples"]]) + "\n"
-    shown = {"epilog": examples, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser("k8slb", description=table["description"], **shown)
+    raw = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    first = [command["examples"][0] for command in table["commands"].values()]
+    parser = argparse.ArgumentParser("k8slb", description=table["description"], epilog=_examples(first), **raw)
     parser.add_argument("--version", action="version", version=f"k8slb {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, command in table["commands"].items():
         what = command["help"]
         about = answers_picks.__doc__ if name == "picks" else f"{what[0].upper()}{what[1:]}."
-        one = commands.add_parser(name, help=what, description=about, **shown)
+        one = commands.add_parser(name, help=what, description=about, epilog=_examples(command["examples"]), **raw)
         groups: dict[str, Any] = defaultdict(one.add_mutually_exclusive_group)
         for option in (*(o for s in command["shared"] for o in table["options"][s]), *command.get("own", ())):
             told = {k: TYPES[v] if k == "type" else v for k, v in option.items() if k not in ("flags", "one_of")}
             (groups[option["one_of"]] if "one_of" in option else one).add_argument(*option["flags"], **told)
-        one.set_defaults(run=RUN[name], **{"max_size": MAX_SIZE} if "manifests" in command["shared"] else {})
+        one.set_defaults(run=RUN[name], max_size=MAX_SIZE)
     return parser
 
 
-def _cluster(args: argparse.Namespace) -> Cluster:
-    def source(file: str) -> str | Source:
-        if file != "-":
-            return file
-        return Source("<stdin>", text_of(read_bounded(sys.stdin.buffer, args.max_size), "<stdin>"))
+def _examples(lines: Sequence[str]) -> str:
+    return "\n  ".join(["examples:", *lines]) + "\n"
 
-    cluster = load([source(f) for f in args.file], max_size=args.max_size)
-    for warning in cluster.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+
+def _source(file: str, max_size: int = MAX_SIZE) -> str | Source:
+    """What a path stands for: - is standard input."""
+    return Source("<stdin>", text_of(read_bounded(sys.stdin.buffer, max_size), "<stdin>")) if file == "-" else file
+
+
+def _cluster(args: argparse.Namespace, files: Sequence[str] = ()) -> Cluster:
+    args.progress.tell("reading the input")
+    sources = [_source(file, args.max_size) for file in files or args.file]
+    cluster = load(sources, max_size=args.max_size, progress=args.progress.tell)
+    warnings = cluster.warnings
+    args.progress.tell("")
+    _warn(warnings)
+    args.progress.tell("answering")
     return cluster
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(painted(f"warning: {printable(warning)}", sys.stderr), file=sys.stderr)
 
 
 def _question(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,7 +98,18 @@ def _question(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print(args: argparse.Namespace, result: Any, text: str | None = None) -> None:
-    print(json.dumps(result.to_dict(), indent=1) if args.output == "json" else text or str(result))
+    """The result in the form asked for: table, json, yaml, or what else it has by that name (markdown, svg, ...)."""
+    args.progress.tell("")
+    if args.output == "table":
+        print(painted(text or str(result)))
+    elif args.output == "json":
+        print(json.dumps(result.to_dict(), indent=1))
+    elif args.output == "yaml":
+        print(written(result.to_dict(), unicode=False), end="")
+    elif isinstance(form := getattr(result, args.output), bytes):
+        sys.stdout.buffer.write(form)
+    else:
+        print(form.rstrip("\n"))
 
 
 def _trace(args: argparse.Namespace) -> int:
@@ -88,7 +119,9 @@ def _trace(args: argparse.Namespace) -> int:
 
 
 def _shares(args: argparse.Namespace) -> int:
-    shares = _cluster(args).shares(**_question(args))
+    cluster, asked = _cluster(args), _question(args)
+    shares = cluster.shares(**asked)
+    _warn(cluster.trace(**asked).warnings)
     _print(args, shares)
     return 0 if shares else 1
 
@@ -101,6 +134,7 @@ def _send(args: argparse.Namespace) -> int:
         asked["arrivals"] = [_seconds(line, file.name, i) for i, line in enumerate(lines, 1) if line.strip()]
     outcome = _cluster(args).send(**_question(args), **asked)
     if args.csv:
+        args.progress.tell("")
         outcome.table.to_csv(sys.stdout, index=False)
     else:
         _print(args, outcome)
@@ -115,7 +149,9 @@ def _seconds(text: str, file: str, line: int) -> float:
 
 
 def _rules(args: argparse.Namespace) -> int:
-    print(_cluster(args).rules(args.node, args.mode), end="")
+    rules = _cluster(args).rules(args.node, args.mode)
+    args.progress.tell("")
+    print(rules, end="")
     return 0
 
 
@@ -135,11 +171,66 @@ def _picks(args: argparse.Namespace) -> int:
 def _translate(args: argparse.Namespace) -> int:
     made = _cluster(args).translate(args.gateway_class)
     if args.output == "yaml":
+        args.progress.tell("")
         print(made.yaml, end="")
         print(made, file=sys.stderr)
     else:
         _print(args, made)
     return 1 if made.changes.rows else 0
+
+
+def _test(args: argparse.Namespace) -> int:
+    cluster = _cluster(args)
+    args.progress.tell("asking the cases")
+    report = cluster.test(_source(args.cases), progress=args.progress.tell)
+    if args.junit:
+        try:
+            Path(args.junit).write_text(report.junit, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", file=args.junit) from None
+    _print(args, report)
+    return 0 if report.passed else 1
+
+
+def _diff(args: argparse.Namespace) -> int:
+    before = _cluster(args, [args.before])
+    after = _cluster(args, [args.after]) if args.after else before
+    if not (args.after or args.controller or args.gateway or args.mode):
+        expected = "AFTER, or what to change: --controller, --gateway, --mode"
+        raise InputError("there is nothing to compare with", expected=expected)
+    after = after.with_controller(args.controller) if args.controller else after
+    after = after.translate().cluster if args.gateway else after
+    after = after.with_proxy(mode=args.mode) if args.mode else after
+    difference = before.diff(after, urls=args.url or (), progress=args.progress.tell)
+    _print(args, difference)
+    return 1 if difference else 0
+
+
+def _fingerprint(args: argparse.Namespace) -> int:
+    source, shares = _source(args.counts, args.max_size), None
+    if bool(args.file) != bool(args.url):
+        raise InputError("-f and --url go together", expected="-f MANIFESTS --url URL")
+    if args.url:
+        cluster = _cluster(args)
+        exact = cluster.shares(args.url).items()
+        shares = {(at, at.rpartition(":")[0], cluster.pod_name(at)): share for at, share in exact}
+    told = (args.pods, args.nodes, args.weights, args.connections, shares)
+    found = fingerprint(source if isinstance(source, Source) else Path(source), *told)
+    _print(args, found)
+    return 1 if found.refuted else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    findings = _cluster(args).explain(progress=args.progress.tell)
+    _print(args, findings)
+    return 1 if findings.broken else 0
+
+
+def _draw(args: argparse.Namespace) -> int:
+    cluster = _cluster(args)
+    asked = _question(args)
+    _print(args, cluster.draw(**asked))
+    return 0
 
 
 def _incidents(args: argparse.Namespace) -> int:
@@ -152,6 +243,14 @@ def _incidents(args: argparse.Namespace) -> int:
     else:
         print(f"{found[0]}\n\n{found[0].answer}" if args.name else incidents())
     return 0 if not args.name or all(row.agrees for row in found[0].replay()) else 1
+
+
+def _names(text: str) -> dict[str, str]:
+    pairs = [part.strip().partition("=") for part in text.split(",")]
+    names = {pod: node for pod, _, node in pairs if pod and node}
+    if len(names) < len(pairs):
+        raise argparse.ArgumentTypeError(f"{shown(text)}; expected POD=NODE,POD=NODE, each pod once")
+    return names
 
 
 def _numbers(text: str) -> dict[str, int]:
@@ -167,7 +266,9 @@ def _number_or_each(text: str) -> int | dict[str, int]:
 
 
 TYPES = {"int": int, "float": float, "file": argparse.FileType("rb"), "numbers": _numbers}
+TYPES["names"] = _names
 TYPES["number or each"] = _number_or_each
 TYPES["how or file"] = lambda text: text if text in ("poisson", "constant") else TYPES["file"](text)
 RUN = {"trace": _trace, "shares": _shares, "send": _send, "rules": _rules, "picks": _picks, "translate": _translate}
+RUN |= {"test": _test, "diff": _diff, "fingerprint": _fingerprint, "explain": _explain, "draw": _draw}
 RUN |= {"incidents": _incidents, "lab": lab.main}

@@ -1,7 +1,14 @@
-"""What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake."""
+"""What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake; and while it works."""
 
 import operator
+from collections.abc import Callable
 from numbers import Real
+
+Tell = Callable[[str], None]  # takes what goes on, in a few words, for somebody who waits
+
+
+def silent(what: str) -> None:
+    """Nobody waits."""
 
 
 class K8slbError(Exception):
@@ -20,7 +27,8 @@ class InputError(K8slbError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        file = self.file.replace("\n", "\\x0a")  # a file's name cannot begin a line of ours
+        where = f"{file}:{self.line}" if file and self.line else file
         text = ": ".join(filter(None, (where, self.field, self.problem)))
         return printable(text + (f"; expected {self.expected}" if self.expected else ""))
 

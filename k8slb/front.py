@@ -6,15 +6,20 @@ from functools import cached_property
 from typing import Any
 
 from . import changes, kubectl, path
+from .answers import checks
+from .answers.checks import Report
+from .answers.diff import difference
+from .answers.explain import Findings, findings
 from .answers.shares import Shares
 from .answers.summary import summary
 from .answers.trace import Trace, Why
 from .answers.translate import translate
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
-from .errors import printable
+from .errors import Tell, printable, silent
 from .layers import kube_proxy
 from .manifests import MAX_SIZE, read_objects
+from .show.changed import Drawn
 
 Headers = Mapping[str, str] | None
 
@@ -37,7 +42,8 @@ class Cluster(BareCluster):
         self, url: str, from_: str | None = None, via: str | None = None, method="GET", headers: Headers = None
     ) -> Shares:
         """The exact share of each pod, {"ip:port": Fraction}; `.answered` and `.lost` hold the rest."""
-        return Shares(path.shares(self.timeline, path.start(self, url, from_, via, method, headers)))
+        found = path.shares(self.timeline, path.start(self, url, from_, via, method, headers))
+        return Shares(found, self.pod_name)
 
     def send(
         self,
@@ -88,6 +94,26 @@ class Cluster(BareCluster):
         """What kube-proxy keeps on `node`, as iptables-save, nft list ruleset or ipvsadm -Sn print it (by `mode`)."""
         return Why(kube_proxy.rules(self.with_proxy(mode=mode) if mode else self, node))
 
+    def test(self, cases: Any, progress: Tell = silent) -> Report:
+        """Whether the expectations of a file (or Source) of cases hold; the schema is that of answers/checks.py."""
+        return checks.run(self, cases, progress)
+
+    def diff(self, after: "Cluster", urls: Sequence[str] = (), progress: Tell = silent) -> Drawn:
+        """What changes for requests when this cluster becomes `after`: of the URLs that the rules name, and of `urls`."""
+        return Drawn(**vars(difference(self, after, urls, progress)))
+
+    def explain(self, progress: Tell = silent) -> Findings:
+        """What is wrong or surprising in these manifests, each with its consequence in numbers and its FILE:LINE."""
+        return findings(self, progress)
+
+    def draw(self, url: str | None = None, from_=None, via=None, method="GET", headers: Headers = None):
+        """A Diagram of the way that requests to `url` take, or (None) of the whole cluster, shares on its edges."""
+        from .show.diagrams import cluster_diagram, route_diagram  # only when something is drawn
+
+        if url is None:
+            return cluster_diagram(self)
+        return route_diagram(self, url, path.start(self, url, from_, via, method, headers))
+
     def get(self, kind: str):
         """The objects of a kind as a table, as kubectl get shows them; "all" kinds are plural or singular."""
         from .show.tables import objects_table  # loads pandas
@@ -107,7 +133,7 @@ class Cluster(BareCluster):
     __repr__ = __str__
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
-        from .show.diagrams import cluster_picture  # loads graphviz
+        from .show.diagrams import cluster_picture  # only when something is drawn
 
         return cluster_picture(self)._repr_mimebundle_()
 
@@ -119,15 +145,19 @@ def facts_table():
     return tables.facts_table()
 
 
-def load(what: Any, *, max_size: int = MAX_SIZE) -> Cluster:
+def load(what: Any, *, max_size: int = MAX_SIZE, progress: Tell = silent) -> Cluster:
     """A cluster from a bundled set's name, a file, a folder, YAML or JSON text, or a list of these.
 
-    Raises InputError with file, line and field for what the API server would refuse. `max_size` is in bytes.
+    Raises InputError with file, line and field for what the API server would refuse. `max_size` is in bytes;
+    `progress` is told in words what is being read.
     """
     was_enabled = gc.isenabled()
     gc.disable()  # a large input makes millions of values and no cycles: collecting meanwhile only costs
     try:
-        return Cluster(read_objects(what, max_size=max_size))
+        made = Cluster(read_objects(what, max_size=max_size, progress=progress))
+        if was_enabled and len(made.objects) > 10_000:
+            gc.freeze()  # else each full collection looks through all of them for the cycles that they do not make
+        return made
     finally:
         if was_enabled:
             gc.enable()

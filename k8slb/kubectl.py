@@ -229,7 +229,12 @@ def yaml(cluster: Cluster, ref: str) -> str:
     namespace, _, kind = kind.rpartition("/")
     found = find(f"{namespace}/{name}" if namespace else name, of_kind(cluster, kind), kind)
     raw = next((o.raw for o in cluster.objects if o.key == found.key), None) or plain(found)
-    return pyyaml.dump(dict(raw), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return written(dict(raw))
+
+
+def written(value: Any, unicode: bool = True) -> str:
+    """A value as YAML text that Kubernetes reads as the same value; `unicode` False: in ASCII only."""
+    return pyyaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=unicode, width=120)
 
 
 class _Dumper(pyyaml.SafeDumper):

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import InputError, printable, shown, whole
+from .errors import InputError, Tell, printable, shown, silent, whole
 from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, SUBDOMAIN, Invalid, Object, ObjectMeta, Other, decoder
 from .positions import Source
-from .reader import RENDER, Document, items_of, read
+from .reader import RENDER, Document, items
 
-MAX_SIZE = 300_000_000  # bytes of all input together
+MAX_SIZE = 1_200_000_000  # bytes of all input together: 50,000 objects as kubectl prints them are 200 to 500 million
+MAX_VALUES = 50_000_000  # what can be values in it, at up to 80 bytes each; those 50,000 objects have 15 to 25 million
+_SIGNS = ("{", "[", ",", ":", "- ", "? ")  # nothing is a value without one of them before it, but a document
 _HERE = Path(__file__).parent
 DATA = next((d for d in (_HERE / "data", _HERE.parent / "data") if d.is_dir()), _HERE / "data")
 # a set that needs another beside it: the shop as kubectl would apply it, and what only a model needs
@@ -31,6 +33,8 @@ CLOSED = {
     "networking.k8s.io": ["IPAddress", "NetworkPolicy"],
     "discovery.k8s.io": [],
 }
+# What kubectl says in place of objects: a table for people, or why there is none
+_SAYS = re.compile(r"\s*((NAMESPACE|LAST SEEN|NAME) +[A-Z]|[Ee]rror( from server.*)?: |No resources f|Unable to con)")
 _NO_MANIFEST = re.compile(r"(kustomization|Chart|values.*)\.ya?ml|(.*\.schema|package(-lock)?)\.json")
 
 
@@ -53,23 +57,40 @@ def bundled() -> list[str]:
     return sorted(p.name for p in (DATA / "manifests").glob("*") if p.is_dir())
 
 
-def read_objects(what: str | os.PathLike | Source | Iterable, *, max_size: int = MAX_SIZE) -> Manifests:
-    """Every object of `what`. Raises InputError (file, line, field, expected)."""
+def read_objects(
+    what: str | os.PathLike | Source | Iterable, *, max_size: int = MAX_SIZE, progress: Tell = silent
+) -> Manifests:
+    """Every object of `what`. Raises InputError (file, line, field, expected). `progress` is told what is read."""
     skipped: list[str] = []
     warnings: list[str] = []
     objects: dict[tuple[str, str, str], Object] = {}
     budget = [whole(max_size, "max_size", 1, 2**40)]
+    values = most = max(MAX_VALUES, max_size // 24)
     for source, strict in _sources(what, skipped, budget):
-        for document in read(source):
-            for item in items_of(document):
-                found = _object(item, strict, skipped)
-                if found is None:
-                    continue
-                earlier = objects.pop(found.key, None)
-                if earlier is not None:
-                    both = f"{found.origin.place}: {found} stands also at {earlier.origin.place}"
-                    warnings.append(f"{both}; the last wins, as with repeated kubectl apply")
-                objects[found.key] = found
+
+        def at(offset: int, source: Source = source) -> None:
+            share = f"{len(objects):,} objects, {offset / max(1, len(source.text)):.0%}"
+            progress(f"reading {source.file}: {share}" if offset else f"reading {source.file}")
+
+        at(0)
+        values -= sum(map(source.text.count, _SIGNS))
+        if values < 0:
+            expected = f"at most {most:,} fields and entries in all, unless --max-size or max_size= says otherwise"
+            raise InputError("holds too many values", expected=expected, file=source.file)
+        if strict and _SAYS.match(source.text):
+            expected = "what kubectl get -o yaml or -o json prints"
+            raise InputError("is a table or a complaint of kubectl, no objects", expected=expected, file=source.file)
+        for item in items(source, at):
+            at(item.origin.end)
+            found = _object(item, strict, skipped)
+            if found is None:
+                continue
+            earlier = objects.pop(found.key, None)
+            if earlier is not None:
+                both = f"{found.origin.place}: {found} stands also at {earlier.origin.place}"
+                warnings.append(f"{both}; the last wins, as with repeated kubectl apply")
+            objects[found.key] = found
+    progress(f"{len(objects):,} objects read")
     if not objects:
         told = f" (skipped {', '.join(skipped[:6])})" if skipped else ""
         raise InputError(f"no Kubernetes object in the input{told}", expected="objects with apiVersion and kind")
@@ -114,7 +135,7 @@ def _folder(folder: Path, skipped: list[str], budget: list[int], shown_as: str) 
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(names):
             path = Path(root, name)
-            label = f"{shown_as}/{path.relative_to(folder)}"
+            label = f"{shown_as}/{path.relative_to(folder)}".replace("\n", "\\x0a")
             if _NO_MANIFEST.fullmatch(name) or path.suffix not in (".yaml", ".yml", ".json"):
                 skipped.append(f"{printable(label)}: no manifest")
             else:
@@ -128,7 +149,7 @@ def _file(path: Path, label: str, budget: list[int]) -> Source:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=label) from None
     _spend(len(raw), label, budget)
-    return Source(label, text_of(raw, label))
+    return Source(label.replace("\n", "\\x0a"), text_of(raw, label))  # a name cannot begin a line of ours
 
 
 def read_bounded(file: BinaryIO, limit: int) -> bytes:
@@ -226,7 +247,8 @@ def _decoded(raw: dict, document: Document) -> Object:
     metadata = replace(found.metadata, name=name, namespace=namespace)
     if cls is not Other:
         _check_name(kind, metadata)
-    return replace(found, metadata=metadata, raw=raw, origin=document.origin)
+    kept = raw if document.raw is None else document.raw
+    return replace(found, metadata=metadata, raw=kept, origin=document.origin)
 
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")

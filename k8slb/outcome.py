@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .answers.latency import Latency, measured, slower
-from .answers.shares import Shares
+from .answers.shares import Shares, in_order
 from .balancers.base import weight_shares
 from .connections import TABLE_FULL
 from .decision import Timeline
@@ -46,7 +46,7 @@ class Outcome:
         counts = dict(zip(names, found, strict=True))
         if column == "pod":
             counts = dict.fromkeys((pod for shares in self._exact for pod in shares or ()), 0) | counts
-        return dict(sorted(counts.items(), key=lambda item: _in_order(item[0])))
+        return dict(sorted(counts.items(), key=lambda item: in_order(item[0])))
 
     @cached_property
     def _exact(self) -> list[dict[str, Fraction] | None]:
@@ -328,9 +328,3 @@ class Outcome:
 
 def many(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count > 1)}"
-
-
-def _in_order(address: str) -> tuple:
-    """Addresses by number, everything else by text."""
-    parts = address.replace(":", ".").split(".")
-    return (0, [int(p) for p in parts]) if all(p.isdigit() for p in parts) else (1, [address])

@@ -38,6 +38,7 @@ class Origin:
 
     file = property(attrgetter("source.file"))
     place = property(lambda self: f"{self.file}:{self.line}")
+    text = property(lambda self: " " * self.column + self.source.text[self.start : self.end])
 
     def line_of(self, path: Path) -> int:
         """The line of the field at `path`, or of the deepest part of it that exists."""
@@ -74,7 +75,7 @@ def _items(whole: Origin) -> list[Origin]:
     """Where each item of a List begins. One pass over the text, kept for the last lists asked about."""
     source, text = whole.source, whole.source.text
     if not source.json:
-        walked = _walk(" " * whole.column + text[whole.start : whole.end])
+        walked = _walk(whole.text)
         marks = [mark for at, mark in walked if len(at) == 2 and at[0] == "items"]
         starts = [whole.start + mark.index - whole.column for mark in marks]
         spans = zip(starts, [*starts[1:], whole.end], marks, strict=True)
@@ -87,27 +88,27 @@ def _items(whole: Origin) -> list[Origin]:
     return found
 
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def json_members(text: str, at: int) -> Iterator[tuple[str | int, int]]:
     """(key or index, offset of the value) of the JSON object or array at `at`, without building what it skips over."""
-    at = _SPACE.match(text, at).end()
+    at = SPACE.match(text, at).end()
     decoder, opening = json.JSONDecoder(), text[at]
     if opening not in "{[":
         return
-    at = _SPACE.match(text, at + 1).end()
+    at = SPACE.match(text, at + 1).end()
     for key in count():
         if text[at] in "}]":
             return
         if opening == "{":
             key, at = decoder.raw_decode(text, at)
-            at = _SPACE.match(text, _SPACE.match(text, at).end() + 1).end()
+            at = SPACE.match(text, SPACE.match(text, at).end() + 1).end()
         yield key, at
         _, at = decoder.raw_decode(text, at)
-        at = _SPACE.match(text, at).end()
+        at = SPACE.match(text, at).end()
         if text[at] == ",":
-            at = _SPACE.match(text, at + 1).end()
+            at = SPACE.match(text, at + 1).end()
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +142,7 @@ def _yaml_lines(origin: Origin) -> dict[Path, int]:
     """Line (from 0, in the object's text) of every field, which is its key's, and of the object."""
     lines: dict[Path, int] = {(): 0}
     try:
-        for path, mark in _walk(" " * origin.column + origin.source.text[origin.start : origin.end]):
+        for path, mark in _walk(origin.text):
             lines.setdefault(tuple(path), mark.line)
     except yaml.YAMLError:
         pass  # what stands before is known

@@ -2,22 +2,28 @@
 
 Values come from libyaml's event stream (PyYAML's C parser) or the standard library's JSON decoder: nothing is ever
 executed, and depth and the size of what aliases stand for are bounded while reading.
+
+What `kubectl get` prints of a whole cluster, one List of half a gigabyte, is read an item at a time (`items`).
 """
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 from math import isfinite
 from typing import Any
 
 import yaml
 
 from .errors import InputError, shown
-from .positions import Item, Origin, Source
+from .positions import SPACE, Item, Origin, Source
 
 MAX_DEPTH = 100  # Kubernetes objects nest about 20 deep; thousands are an attack on the parser
-MAX_ALIASED = 1_000_000  # values that the aliases of one document may stand for, counted as often as they are used
+MAX_ALIASED = 1_000_000  # values that the aliases of one file may stand for, counted as often as they are used
+LARGE = 50_000_000  # of a text that is longer only what the model reads is kept; the rest is read again if need be
+At = Callable[[int], object]  # is told the offset that reading has come to
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,27 +32,69 @@ class Document:
 
     value: Any
     origin: Origin
+    raw: Mapping[str, Any] | None = None  # what is kept of the value, if not itself
 
 
-def read(source: Source) -> Iterator[Document]:
+class Again(Mapping[str, Any]):
+    """A mapping of a large file: it is read once more when it is looked into, as most never are."""
+
+    def __init__(self, origin: Origin):
+        self._origin = origin
+
+    def __getitem__(self, key: str) -> Any:
+        return _again(self._origin)[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_again(self._origin))
+
+    def __len__(self) -> int:
+        return len(_again(self._origin))
+
+    def __bool__(self) -> bool:
+        return True  # it names its kind
+
+    def __repr__(self) -> str:
+        return repr(_again(self._origin))
+
+
+@lru_cache(maxsize=1024)
+def _again(origin: Origin) -> dict[str, Any]:
+    if origin.source.json:
+        return _JSON.raw_decode(origin.source.text, origin.start)[0]
+    (document,) = _Reader(origin.source).documents(origin.text)
+    return document.value
+
+
+def _item(value: Any, origin: Origin) -> Document:
+    return Document(value, origin, Again(origin) if len(origin.source.text) > LARGE else None)
+
+
+def read(source: Source, at: At = bool) -> Iterator[Document]:
     """Every document of `source`; InputError with file and line where it is not YAML or JSON."""
-    start = len(source.text) - len(source.text.lstrip("\ufeff \t\r\n"))
-    document = _read_json(source, start) if source.text.startswith(("{", "["), start) else None
-    if document:
-        yield document
-    else:
-        yield from _Reader(source).documents()
+    source, start = _from_start(source)
+    documents = _read_json(source, start) if source.text.startswith(("{", "["), start) else None
+    yield from documents or _Reader(source, at).documents(source.text)
 
 
-def _read_json(source: Source, start: int) -> Document | None:
+def _from_start(source: Source) -> tuple[Source, int]:
+    """Without the byte order mark, and where the first word is."""
+    text = source.text.removeprefix("\ufeff")
+    return (replace(source, text=text) if text is not source.text else source), SPACE.match(text).end()
+
+
+def _read_json(source: Source, at: int) -> list[Document] | None:
+    """The JSON values one after the other; None: flow-style YAML, or the YAML reader names what is wrong."""
+    text, found, line = source.text, [], source.text.count("\n", 0, at) + 1
+    source = Source(source.file, text, json=True)
     try:
-        value = json.loads(source.text[start:], object_pairs_hook=_once)
+        while at < len(text):
+            value, end = _JSON.raw_decode(text, at)
+            found.append(Document(value, Origin(source, at, end, line)))
+            after = SPACE.match(text, end).end()
+            line, at = line + text.count("\n", at, after), after
     except (ValueError, RecursionError):
-        return None  # flow-style YAML, or several JSON documents: the YAML reader takes it, or names what is wrong
-    if _deeper_than(value, MAX_DEPTH):
         return None
-    json_source = Source(source.file, source.text, json=True)
-    return Document(value, Origin(json_source, start, len(source.text), source.text.count("\n", 0, start) + 1))
+    return None if any(_deeper_than(one.value, MAX_DEPTH) for one in found) else found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,6 +102,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ValueError("a key stands twice")
     return value
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
@@ -77,8 +128,94 @@ def items_of(document: Document) -> list[Document]:
     if not isinstance(items, list):
         line = origin.line_of(("items",))
         raise InputError(f"must be a list, not {shown(items)}", file=origin.file, line=line, field="items")
-    place = {"source": origin.source, "line": origin.line, "whole": origin}
+    place = {"source": origin.source, "end": origin.end, "line": origin.line, "whole": origin}
     return [Document(item, Item(**place, index=i)) for i, item in enumerate(items)]
+
+
+def items(source: Source, at: At = bool) -> Iterator[Document]:
+    """Every document of `source`, and in place of a List its items, as `read` and `items_of` give them.
+
+    A List that looks as kubectl prints it is cut into its items, each read for itself: as fast, and no more than one
+    is in memory. That only holds where it is certain; where it is not, all is read as a whole and goes on from there.
+    """
+    (source, start), done = _from_start(source), 0
+    try:
+        for item in (_json_items if source.text.startswith("{", start) else _yaml_items)(source, start):
+            yield item
+            done += 1
+    except _Unsure:
+        yield from islice((i for document in read(source, at) for i in items_of(document)), done, None)
+
+
+class _Unsure(Exception):
+    """The text is not, or no longer, of the one form that is known."""
+
+
+_FEW = r'\s*"(?:apiVersion|kind)"\s*:\s*"[\w./]*"\s*|\s*"metadata"\s*:\s*{\s*(?:"\w+"\s*:\s*"\w*"\s*)?}\s*'
+_JSON_HEAD = re.compile(rf'{{(?:(?:{_FEW}),)*\s*"items"\s*:\s*\[\s*')
+_JSON_TAIL = re.compile(rf"\](?:,(?:{_FEW}))*}}\s*")
+_YAML_HEAD = re.compile(
+    r"(?:---\n)?(?:(?:apiVersion|kind): [\w./]+\n|metadata:\n  resourceVersion: \"\w*\"\n)*items:\n( *)- "
+)
+_KEY = re.compile(r"\w+:[ \n]")  # so the item is a mapping in block style that begins here
+_YAML_TAIL = re.compile(r"^[^\s#-]", re.MULTILINE)
+
+
+def _is_list(documents: Any) -> bool:
+    """Whether a List without its items, which is what comes before and after them, is one."""
+    try:
+        (value,) = (one.value for one in documents)
+    except (InputError, ValueError, TypeError):
+        return False
+    return isinstance(value, dict) and str(value.get("kind", "")).endswith("List")
+
+
+def _json_items(source: Source, at: int) -> Iterator[Document]:
+    text, head, end = source.text, _JSON_HEAD.match(source.text, at), source.text.rfind("]")
+    tail = _JSON_TAIL.fullmatch(text, max(end, at))
+    if not head or not tail or not _is_list(_read_json(Source("", head[0] + tail[0]), 0)):
+        raise _Unsure
+    source, line, at = Source(source.file, text, json=True), text.count("\n", 0, head.end()) + 1, head.end()
+    while at < end:
+        try:
+            value, stop = _JSON.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            raise _Unsure from None
+        opened = text.count("{", at, stop) + text.count("[", at, stop)
+        after = SPACE.match(text, stop).end()
+        more, deep = text.startswith(",", after), opened > MAX_DEPTH and _deeper_than(value, MAX_DEPTH)
+        if deep or not isinstance(value, dict) or more == (after == end):
+            raise _Unsure
+        yield _item(value, Origin(source, at, stop, line))
+        after = SPACE.match(text, after + 1).end() if more else after
+        line, at = line + text.count("\n", at, after), after
+    if at != end:
+        raise _Unsure
+
+
+def _yaml_items(source: Source, at: int) -> Iterator[Document]:
+    """Of a List in block style. A line that begins an item could only be the inside of a quoted text or of a flow
+    collection (what else goes on there is indented deeper), and then what stands before it cannot be read alone."""
+    text, head = source.text, _YAML_HEAD.match(source.text, at)
+    if not head or text.find("\n---", head.end()) >= 0 or text.find("\n...", head.end()) >= 0:
+        raise _Unsure
+    first, dash, column = head.end(), f"\n{head[1]}- ", len(head[1]) + 2
+    tail = _YAML_TAIL.search(text, max(first, text.rfind(dash, first)))
+    end = tail.start() if tail else len(text)
+    if not _is_list(_Reader(source).documents(text[: first - column] + text[end:])):
+        raise _Unsure
+    reader, at, line = _Reader(source), first, text.count("\n", 0, first) + 1
+    while at < end:
+        stop = text.find(dash, at, end) + 1 or end
+        origin = Origin(source, at, stop, line, column)
+        try:
+            (found,) = reader.documents(origin.text)
+        except (InputError, ValueError):
+            raise _Unsure from None  # an error, or not all that belongs to it
+        if not _KEY.match(text, at):
+            raise _Unsure
+        yield _item(found.value, origin)
+        line, at = line + text.count("\n", at, stop), stop + column
 
 
 # YAML 1.1 as sigs.k8s.io/yaml (kubectl, the API server) resolves a plain scalar
@@ -108,13 +245,15 @@ def resolve(text: str) -> Any:
 class _Reader:
     """Builds values from libyaml's events: no recursion, bounded depth, no object but dict, list and scalars."""
 
-    def __init__(self, source: Source):
-        self.source = source
+    def __init__(self, source: Source, at: At = bool):
+        self.source, self.at = source, at
         self.known: dict[str, Any] = {}  # plain scalars repeat a lot: true, TCP, node-a
+        self.aliased = 0
 
-    def documents(self) -> Iterator[Document]:
+    def documents(self, text: str) -> Iterator[Document]:
+        self.text = text
         try:
-            self.parser = yaml.CSafeLoader(self.source.text)
+            self.parser = yaml.CSafeLoader(text)
             event = self.parser.get_event
             while not isinstance(current := event(), yaml.StreamEndEvent):
                 if isinstance(current, yaml.DocumentStartEvent):
@@ -124,12 +263,12 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             raise self._fail(error.problem_mark or error.context_mark, f"not YAML: {error.problem}") from None
         except (yaml.reader.ReaderError, UnicodeEncodeError):
-            line = re.split(NO_TEXT, self.source.text, maxsplit=1)[0].count("\n") + 1
+            line = re.split(NO_TEXT, text, maxsplit=1)[0].count("\n") + 1
             problem = "holds a character that is not text, such as NUL"
             raise InputError(problem, expected="YAML or JSON", file=self.source.file, line=line) from None
 
     def _fail(self, mark: Any, problem: str, expected: str = "") -> InputError:
-        around = "".join(self.source.text.split("\n")[max(0, mark.line - 1) : mark.line + 1])
+        around = "".join(self.text.split("\n")[max(0, mark.line - 1) : mark.line + 1])
         if "{{" in around or "{%" in around:
             problem, expected = "holds template braces, so it is no manifest yet", RENDER
         return InputError(problem, expected=expected, file=self.source.file, line=mark.line + 1)
@@ -144,7 +283,7 @@ class _Reader:
         into: Any = None  # the collection being filled
         waiting: Any = missing  # the key whose value comes next, if `into` is a mapping
         anchor: str | None = None
-        nodes = aliased = began = 0
+        nodes = began = 0
         while True:
             kind = type(event)
             nodes += 1
@@ -166,6 +305,8 @@ class _Reader:
                 if event.tag not in (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
                     raise self._fail(event.start_mark, f"the tag {shown(event.tag)} is not Kubernetes YAML")
                 stack.append((into, waiting, anchor, began))
+                if len(stack) == 3:  # an item of a List
+                    self.at(event.start_mark.index)
                 if len(stack) > MAX_DEPTH:
                     raise self._fail(event.start_mark, "nested too deep", f"at most {MAX_DEPTH} levels")
                 into, waiting = ({} if kind is mapping_type else []), missing
@@ -177,8 +318,8 @@ class _Reader:
                     raise self._fail(event.start_mark, f"the alias *{shown(event.anchor)} names no anchor")
                 value, size = anchors[event.anchor]
                 nodes += size
-                aliased += size
-                if aliased > MAX_ALIASED:
+                self.aliased += size
+                if self.aliased > MAX_ALIASED:
                     most = f"at most {MAX_ALIASED:,} values"
                     raise self._fail(event.start_mark, "the aliases expand to too much", most)
             else:  # the end of a mapping or list

@@ -10,6 +10,7 @@ from .errors import InputError
 FIRST = 5  # a network's first addresses are left to gateways and to clients that the model adds
 MAX_PODS = 200_000
 BLOCK = 256  # each workload's pods have a block of their own, so that scaling one moves no other's address
+POD_NAME, POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"  # a StatefulSet's labels
 
 
 Blocks = list[tuple[int, int, k8s.Pod]]  # (block, place in the block, pod)
@@ -84,7 +85,8 @@ def _pods_of(workload: k8s.Workload, running: Running) -> Iterator[k8s.Pod]:
     owner = (k8s.Reference(workload.kind, workload.name),)
     status = k8s.PodStatus(phase="Running")
     for name, node in names:
-        meta = k8s.ObjectMeta(name, workload.namespace, labels, annotations, ownerReferences=owner)
+        named = {POD_NAME: name, POD_INDEX: name.rpartition("-")[2]} if stateful else {}
+        meta = k8s.ObjectMeta(name, workload.namespace, {**labels, **named}, annotations, ownerReferences=owner)
         own = {"hostname": name, "subdomain": spec.serviceName} if stateful else {}
         placed = replace(template.spec, nodeName=node, **own)
         yield k8s.Pod(placed, status, apiVersion="v1", kind="Pod", metadata=meta, origin=workload.origin)

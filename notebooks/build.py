@@ -15,9 +15,11 @@ from nbclient.exceptions import CellExecutionError
 
 from k8slb.course.lab import stored
 from k8slb.course.questions import exercises
+from k8slb.manifests import DATA
 
 KEPT = ("image/png", "text/plain")
 TAG = "exercise:"
+EXAMPLES = DATA / "examples"
 
 
 def exercise_of(cell: nbformat.NotebookNode) -> str | None:
@@ -86,20 +88,26 @@ def build(lesson: Path) -> list[Path]:
 
 
 def filled(page: str) -> str:
-    """A Markdown page with what each of its "$ k8slb ..." blocks prints."""
+    """A Markdown page with what each of its "$ ..." blocks prints, run by bash in data/examples."""
+    beside = f'k8slb() {{ "{sys.executable}" -m k8slb "$@"; }}\n'
 
     def printed(block: re.Match) -> str:
-        ran = subprocess.run([sys.executable, "-m", *block[1].split()], capture_output=True, text=True)
+        ran = subprocess.run(["bash", "-c", beside + block[1]], capture_output=True, text=True, cwd=EXAMPLES)
         return f"```\n$ {block[1]}\n{ran.stdout}```" if ran.stdout else block[0]  # a failure erases nothing
 
-    return re.sub(r"^```\n\$ (k8slb [^\n]*)\n.*?^```", printed, page, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^```\n\$ ([^\n]*)\n.*?^```", printed, page, flags=re.MULTILINE | re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The README, and the page of each command."""
+    return [stored().parent / "README.md", *sorted((DATA / "commands").glob("*.md"))]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the lessons whose names begin with one of `argv`, or all; and the README beside them."""
-    readme = stored().parent / "README.md"
-    if readme.exists():
-        readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    """Build the lessons whose names begin with one of `argv`, or all; and what README and pages show of commands, or
+    ("pages") only that."""
+    for page in filter(Path.exists, pages()):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
     wanted = tuple(sys.argv[1:] if argv is None else argv) or ("",)
     for path in sorted(stored().glob("*.ipynb")):
         if path.name.startswith(wanted):

@@ -9,8 +9,10 @@ PACKAGE = Path(__file__).parent.parent / "k8slb"
 # From the ground up; a module may import what stands before it. ARCHITECTURE.md shows the same order.
 FLOORS = [
     "errors",
+    "terminal",
     "patterns",
     "theory",
+    "chance",
     "positions",
     "reader",
     "objects",

@@ -1,4 +1,4 @@
-"""What the README shows is what the commands print."""
+"""What the README and the commands' pages show is what the commands print."""
 
 import os
 import re
@@ -6,15 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-from build import filled
+import pytest
+from build import filled, pages
+
+from k8slb.manifests import table_of
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_command_shown_prints_what_is_shown():
-    assert README.count("\n$ k8slb ") >= 1
-    assert filled(README) == README
-    assert filled(README.replace("1 of 3", "1 of 4")) == README, "a wrong line would be found"
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_every_command_shown_prints_what_is_shown(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("\n$ ") >= 1
+    assert filled(text) == text
+
+
+def test_a_wrong_line_would_be_found():
+    assert filled(README.replace("1 of 3", "1 of 4")) == README
+
+
+def test_each_command_has_a_page():
+    commands = table_of("commands")["commands"]
+    assert {page.stem for page in pages()} == {"README", *commands}
+    for page in pages()[1:]:
+        assert f"$ k8slb {page.stem}" in page.read_text(encoding="utf-8")
 
 
 def test_the_python_shown_runs(tmp_path):

@@ -177,14 +177,14 @@ def probes(view: Cluster) -> list[Probe]:
             asked += [(asked[0][0], "", headers) for headers in brought]
             for scheme, (p, what, headers) in product(schemes, asked):
                 found.setdefault(Probe(f"{scheme}://{name}{p}", headers), unlike or what)
-    told = [probe._replace(what=what) for probe, what in found.items() if _is_url(probe)]
+    told = [probe._replace(what=what) for probe, what in found.items() if askable(probe.url, probe.headers)]
     return sorted(told, key=lambda probe: bool(probe.what))
 
 
-def _is_url(probe: Probe) -> bool:
-    """Whether a client can ask it: manifests may hold paths and headers that nobody can send."""
+def askable(url: str, headers: Headers = ()) -> bool:
+    """Whether a client can ask it: manifests may hold names, paths and headers that nobody can send."""
     try:
-        return flow_of(probe.url, "GET", dict(probe.headers)) is not None
+        return flow_of(url, "GET", dict(headers)) is not None
     except InputError:
         return False
 

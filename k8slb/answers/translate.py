@@ -13,8 +13,6 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml as pyyaml
-
 from .. import kubectl
 from ..cluster import Cluster, grouped
 from ..controllers import INGRESS_NGINX, KNOWN, SPEC, TRAEFIK, Controller
@@ -98,20 +96,16 @@ def translate(view: Cluster, gateway_class: str = CLASS) -> Translation:
         raise InputError(problem, expected="one to translate")
     spec = _object("GatewayClass", "", gateway_class, {"controllerName": SPEC})
     made = [spec, *made] if gateway_class == CLASS else made
-    text = "---\n".join(map(_written, made))
+    text = "---\n".join(map(kubectl.written, made))
     head = [line for mark, line in TABLE["said"].items() if mark in text]
     text = "".join(f"# {line}\n" for line in ["Gateway API v1.6, from Ingresses", *head]) + text
-    new = read_objects([Source("<translated>", text), Source("<assumed>", _written(spec))]).objects
+    new = read_objects([Source("<translated>", text), Source("<assumed>", kubectl.written(spec))]).objects
     gone = {o.key for o in (*new, *view.of(Ingress, IngressClass))}
     after = view.with_objects([*(o for o in view.objects if o.key not in gone), *new])
     notes = tuple(note for i in view.of(Ingress) for note in _untranslated(view, i))
     told = compare({"before": view, "after": after}).differing
     parts = (tuple(r for r in told.rows if (reason(*r) in OPEN) == left_open) for left_open in (False, True))
     return Translation(text, tuple(made), after, notes, *(replace(told, rows=rows) for rows in parts))
-
-
-def _written(raw: Mapping) -> str:
-    return pyyaml.dump(raw, Dumper=kubectl._Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _object(kind: str, namespace: str, name: str, spec: dict) -> dict:

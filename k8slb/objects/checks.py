@@ -77,7 +77,7 @@ def absolute_path(text: str, at: Path, bad: str = "//") -> None:
     if not text.startswith("/"):
         raise Invalid(f"{shown(text)} does not begin with /", "an absolute path", at)
     if found := re.search(rf"//|/\.\.?(/|$)|%2[fF]|{bad}", text):
-        raise Invalid(f"{shown(text)} holds {found[0]}", "a path without it", at)
+        raise Invalid(f"{shown(text)} holds {shown(found[0])}", "a path without it", at)
 
 
 def is_address(text: str) -> bool:

@@ -103,6 +103,7 @@ class Container(Value):
     name: Label = ""
     image: str = ""
     args: tuple[str, ...] = ()
+    restartPolicy: str = ""
     ports: tuple[ContainerPort, ...] = ()
     readinessProbe: Probe | None = None
     livenessProbe: Probe | None = None
@@ -130,7 +131,9 @@ class PodSpec(Value):
 
     @property
     def ports(self) -> list[ContainerPort]:
-        return [p for c in self.containers for p in c.ports]
+        """Those of the containers, then of sidecars, which are init containers that stay (FindPort of Kubernetes)."""
+        sidecars = (c for c in self.initContainers if c.restartPolicy == "Always")
+        return [p for c in (*self.containers, *sidecars) for p in c.ports]
 
 
 class PodStatus(Value):

@@ -1,7 +1,6 @@
 """Questions as data (data/recordings/cases.yaml): how each is put to the real thing and to the model, and what is kept
 of an answer. Whether the two agree: tests/real/agreement.py."""
 
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -255,23 +254,3 @@ def facts_of(outcome: Outcome, draws: str) -> dict[str, Any]:
 def drawn(facts: Mapping[str, Any]) -> dict[str, int]:
     """How often each end was drawn."""
     return facts.get("drawn", facts["counts"])
-
-
-def chi_square_p(counts: Mapping[str, int], shares: Mapping[str, Any]) -> tuple[float, int, float]:
-    """(chi-square, degrees of freedom, p): the probability of counts at least this far from the exact shares; 0 where
-    something was counted that has no share.
-
-    Pearson's test; p is Q(k/2, x/2), by its recurrence in k.
-    """
-    total = sum(counts.values())
-    square = float(sum((counts.get(e, 0) - total * p) ** 2 / (total * p) for e, p in shares.items() if p))
-    half, freedom = square / 2, sum(1 for p in shares.values() if p) - 1
-    if any(n and not shares.get(e) for e, n in counts.items()):
-        return math.inf, freedom, 0.0
-    if freedom == 0:
-        return square, 0, 1.0
-    a, q = (0.5, math.erfc(math.sqrt(half))) if freedom % 2 else (1.0, math.exp(-half))
-    while a < freedom / 2:
-        q += half**a * math.exp(-half) / math.gamma(a + 1)
-        a += 1
-    return square, freedom, q

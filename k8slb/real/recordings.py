@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from ..chance import chi_square_p
 from ..errors import InputError, shown
 from ..front import Cluster
 from ..manifests import DATA, table_of
 from .asked import Question
-from .cases import Case, chi_square_p, drawn
+from .cases import Case, drawn
 
 
 @dataclass(frozen=True)

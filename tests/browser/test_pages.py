@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser.lab import LONG, command, drawn, open_notebook, run_all, settings
+from drawings import drawings, labels
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -31,6 +32,17 @@ END_SESSIONS = """async () => {
     for (const session of await (await fetch("/api/sessions")).json())
         fetch("/api/sessions/" + session.id, {method: "DELETE", headers, keepalive: true});
 }"""
+# Of what Mermaid drew: the lines of its labels, and how much else there is in them.
+DRAWN = """(source) => {
+    const text = decodeURIComponent(source.slice(source.indexOf(",") + 1));
+    const drawn = new DOMParser().parseFromString(text, "image/svg+xml");
+    const labels = [...drawn.querySelectorAll("foreignObject p")];
+    const lines = labels.flatMap((p) => p.innerHTML.split(/<br[^>]*>/).map((line) => {
+        p.innerHTML = line;
+        return p.textContent;
+    }));
+    return [lines, drawn.querySelectorAll("script, img, image, a, i, b, em, strong, math, iframe, parsererror").length];
+}"""
 LESSONS = sorted(path.name for path in stored().glob("*.ipynb"))
 DIAGRAMS = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "ARCHITECTURE.md")]
 RUN_AGAIN = "Run the first cells again"
@@ -42,11 +54,13 @@ expect.set_options(timeout=60_000)
 def address(lab_server, tmp_path_factory):
     """Where a learner's copies of all lessons are served, and a notebook with the pages' text."""
     folder = tmp_path_factory.mktemp("served")
-    pages = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in DIAGRAMS])
-    nbformat.write(pages, folder / "pages.ipynb")
+    diagrams = [f"```mermaid\n{diagram.mermaid}```" for diagram in drawings().values()]
+    for name, texts in {"pages": DIAGRAMS, "diagrams": diagrams}.items():
+        pages = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in texts])
+        nbformat.write(pages, folder / f"{name}.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTERLAB_SETTINGS_DIR", str(settings(folder / "settings", "JupyterLab Light")))
-        return lab_server(folder / "pages.ipynb", *copies(stored(), folder / "lessons"))
+        return lab_server(folder / "pages.ipynb", folder / "diagrams.ipynb", *copies(stored(), folder / "lessons"))
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -237,3 +251,14 @@ def test_the_diagrams_are_mermaid(address, page):
     pictures = page.locator(".jp-RenderedMermaid img")
     expect(pictures).to_have_count(sum(text.count("```mermaid") for text in DIAGRAMS), timeout=LONG)
     assert not page.locator(".jp-RenderedMermaid.jp-mod-warning").count()
+
+
+def test_what_is_drawn_is_mermaid(address, page):
+    """Every diagram, whatever names are in it, shows each of its texts as it is, and nothing else."""
+    page.goto(f"{address}/lab/tree/diagrams.ipynb?reset")
+    made = drawings()
+    expect(page.locator(".jp-RenderedMermaid img")).to_have_count(len(made), timeout=LONG)
+    assert not page.locator(".jp-RenderedMermaid.jp-mod-warning").count()
+    for name, image in zip(made, page.locator(".jp-RenderedMermaid img").all(), strict=True):
+        lines, others = page.evaluate(DRAWN, image.get_attribute("src"))
+        assert (sorted(line.replace("\u200b", "") for line in lines), others) == (labels(made[name]), 0), name

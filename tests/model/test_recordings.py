@@ -8,8 +8,9 @@ from fractions import Fraction
 import pytest
 
 import k8slb
+from k8slb.chance import chi_square_p
 from k8slb.manifests import DATA
-from k8slb.real.recordings import chi_square_p, recording
+from k8slb.real.recordings import recording
 
 ORDERS = "netfilter/nftables/clusterip-3"
 

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from k8slb.real.cases import MODES, Case, chi_square_p, drawn
+from k8slb.chance import chi_square_p
+from k8slb.real.cases import MODES, Case, drawn
 
 UNLIKELY = 1e-4  # below it chance alone does not explain a difference
 STARTS = 60  # at which a sequence may begin

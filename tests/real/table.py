@@ -9,7 +9,8 @@ from pathlib import Path
 from real.agreement import against
 from truth import test_balancers, test_ipvs, test_kube_proxy
 
-from k8slb.real.cases import cases, chi_square_p, drawn
+from k8slb.chance import chi_square_p
+from k8slb.real.cases import cases, drawn
 from k8slb.real.recordings import recording
 
 SEQUENCES = ("exact", "rotation", "some start")

@@ -9,9 +9,9 @@ from truth import test_gateway
 from truth.gateway_yaml import NS, gateway, listener, load, route, service, to
 
 import k8slb
+from k8slb.chance import chi_square_p
 from k8slb.errors import K8slbError
 from k8slb.real import envoy, proxies
-from k8slb.real.recordings import chi_square_p
 
 pytestmark = pytest.mark.skipif(bool(lacks := proxies.missing("envoy")), reason=lacks)
 UNLIKELY = 1e-4

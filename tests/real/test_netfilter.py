@@ -17,9 +17,9 @@ from real.clusters import made
 from truth.test_kube_proxy import DEPENDS_ON_THE_CNI, FACTS, ROUTES, client, golden
 
 import k8slb
+from k8slb.chance import chi_square_p
 from k8slb.errors import InputError, NotHere
 from k8slb.real import netfilter, supervised
-from k8slb.real.recordings import chi_square_p
 from k8slb.real.supervised import RealError
 
 pytestmark = pytest.mark.skipif(bool(netfilter.missing()), reason=f"needs {netfilter.missing()}")

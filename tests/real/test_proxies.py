@@ -13,9 +13,9 @@ import pytest
 from truth.ingress_yaml import manifests
 
 import k8slb
+from k8slb.chance import chi_square_p
 from k8slb.errors import InputError, K8slbError, NotHere, NotModelled
 from k8slb.real import proxies
-from k8slb.real.recordings import chi_square_p
 from k8slb.real.supervised import RealError
 
 NAMES = ("nginx", "haproxy", "caddy")

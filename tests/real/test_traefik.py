@@ -14,11 +14,11 @@ from truth.ingress_yaml import manifests
 from truth.test_traefik import PREFIX, REAL, STRICT, cluster, ingresses, replica, services
 
 import k8slb
+from k8slb.chance import chi_square_p
 from k8slb.course.lab import free_port
 from k8slb.endpoints import of_port
 from k8slb.errors import K8slbError
 from k8slb.real import api, proxies
-from k8slb.real.recordings import chi_square_p
 
 pytestmark = pytest.mark.skipif(bool(lacks := proxies.missing("traefik")), reason=lacks)
 UNLIKELY = 1e-4

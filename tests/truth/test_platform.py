@@ -186,6 +186,16 @@ def test_a_named_port_may_differ_from_pod_to_pod():
     assert told.endpoints == ["10.0.0.5:9090", "10.0.0.6:8080", "10.0.0.7:8080"]
 
 
+def test_a_named_port_of_a_sidecar():
+    """FindPort looks at init containers that stay after the containers, and at no other."""
+    first = "initContainers: [{name: s, RESTARTports: [{name: sql, containerPort: 5432}]}]"
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: a}}\nspec: {containers: [{name: c}], %s}\n---\n"
+    to = service("selector: {app: a}, ports: [{port: 80, targetPort: sql}]")
+    sidecar = pod % first.replace("RESTART", "restartPolicy: Always, ")
+    assert ask(sidecar + to, "tcp://a:80").endpoints == ["10.0.0.5:5432"]
+    assert ask(pod % first.replace("RESTART", "") + to, "tcp://a:80").action == "reject"
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +210,9 @@ def test_headless_and_the_names_of_a_stateful_set():
     assert cluster.trace("tcp://db-1.db:5432").pod == pods["db-1"]
     assert cluster.trace("tcp://db-0.db.default.svc.cluster.local:5432").pod == pods["db-0"]
     assert cluster.trace("tcp://db-1.other:5432").action == "unresolved"  # its subdomain is db
+    for label in ("statefulset.kubernetes.io/pod-name: db-1", 'apps.kubernetes.io/pod-index: "1"'):
+        one = k8slb.load(db + service(f"selector: {{{label}}}, ports: [{{port: 5432}}]", "second"))
+        assert one.trace("tcp://second:5432").endpoints == [pods["db-1"]], label
     told = ask(
         PODS + service("clusterIP: None, selector: {app: a}, ports: [{port: 80, targetPort: http}]"), "tcp://a:80"
     )

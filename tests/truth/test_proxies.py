@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import k8slb
-from k8slb.real.cases import cases, chi_square_p
+from k8slb.chance import chi_square_p
+from k8slb.real.cases import cases
 
 RUNS = json.loads(Path(__file__).with_name("proxies.json").read_text(encoding="utf-8"))["runs"]
 URL = "https://myshop.example.com/orders"
