@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from zlib import crc32
 
 from .errors import InputError, Tell, printable, shown, silent, whole
 from .objects import CLUSTER_SCOPED, KINDS, REMOVED_GROUPS, SUBDOMAIN, Invalid, Object, ObjectMeta, Other, decoder
@@ -235,7 +236,7 @@ def _decoded(raw: dict, document: Document) -> Object:
         near = difflib.get_close_matches(kind, [*CLOSED[group], *(k for g, k in KINDS if g == group)], 1)
         raise Invalid(f"{shown(api)} has no kind {shown(kind)}", near[0] if near else "a kind it serves", ("kind",))
     found = decoder(cls)(raw)
-    name = found.metadata.name or ("kube-proxy" if kind == "KubeProxyConfiguration" else "")  # a file without metadata
+    name = found.metadata.name or _unnamed(found, cls, group, document.origin.place)
     namespace = found.metadata.namespace or ("" if kind in CLUSTER_SCOPED else "default")
     if not name:
         raise Invalid("is missing", "every object has a name", ("metadata", "name"))
@@ -249,6 +250,14 @@ def _decoded(raw: dict, document: Document) -> Object:
         _check_name(kind, metadata)
     kept = raw if document.raw is None else document.raw
     return replace(found, metadata=metadata, raw=kept, origin=document.origin)
+
+
+def _unnamed(found: Object, cls: type[Object], group: str, place: str) -> str:
+    """What an object without metadata.name is called, if it may be without."""
+    if base := found.metadata.generateName:  # the API server appends five random characters, we the same five each time
+        return f"{base[:58]}{crc32(place.encode()):08x}"[: len(base[:58]) + 5]
+    # a program's configuration, such as kubeadm's or kind's, which no API server keeps
+    return "kube-proxy" if found.kind == "KubeProxyConfiguration" else "config" * (cls is Other and group not in CLOSED)
 
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")

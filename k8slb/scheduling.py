@@ -10,6 +10,7 @@ from .errors import InputError
 FIRST = 5  # a network's first addresses are left to gateways and to clients that the model adds
 MAX_PODS = 200_000
 BLOCK = 256  # each workload's pods have a block of their own, so that scaling one moves no other's address
+OS = "kubernetes.io/os"  # each kubelet labels its node with it
 POD_NAME, POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"  # a StatefulSet's labels
 
 
@@ -61,6 +62,10 @@ def schedule(objects: Sequence[k8s.Object], running: Running) -> None:
     if homeless:
         running.warnings.append(f"{some(homeless)}: no node fits (nodeSelector, taints), so Pending, without traffic")
     running.pods = _addressed(placed, objects, running)
+    said = {key for n in running.nodes for key in n.metadata.labels}
+    unsaid = {key for _, _, p in placed if p.spec.nodeName for key in p.spec.nodeSelector} - said
+    if unsaid:
+        running.assumptions.append(f"nodes have the labels that pods select and no Node says: {some(sorted(unsaid))}")
     if making:
         running.assumptions.append(
             f"pods of {some(f'{w.kind} {w.name}' for w in making)} are made from their templates, spread evenly over "
@@ -93,7 +98,11 @@ def _pods_of(workload: k8s.Workload, running: Running) -> Iterator[k8s.Pod]:
 
 
 def tolerates(spec: k8s.PodSpec, node: k8s.Node) -> bool:
-    if not spec.nodeSelector.items() <= node.metadata.labels.items():
+    """Whether a pod may run there. A node runs Linux if it does not say; one that is no part of the input is taken to
+    have whatever other labels a pod selects."""
+    labels = {OS: "linux"} | node.metadata.labels
+    wanted = spec.nodeSelector.items() - labels.items()
+    if any(key in labels or node.origin.file for key, _ in wanted):
         return False
     keys = {t.key for t in spec.tolerations}
     blocking = (t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute"))

@@ -63,6 +63,7 @@ class ObjectMeta(Value):
     creationTimestamp: str = ""
     deletionTimestamp: str = ""
     ownerReferences: tuple[Reference, ...] = ()
+    generateName: str = ""
 
 
 class Object(Value):

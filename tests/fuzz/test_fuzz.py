@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import k8slb
+from k8slb.answers.fingerprint import fingerprint
 
 DOCUMENTS = int(os.environ.get("K8SLB_FUZZ", 2500))
 SOME = {"mutated_values": 9, "mutated_text": 5, "markup": 12, "structure": 6, "noise": 20, "cases": 8, "counts": 20}
@@ -56,6 +57,11 @@ def test_bytes(tmp_path_factory, raw):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_bytes(raw)
     ask(file, random.Random(1))
+    for question in (lambda: fingerprint(file), lambda: k8slb.load("shop").test(str(file))):
+        try:
+            question()
+        except k8slb.K8slbError as error:
+            assert str(error).isprintable()
 
 
 @some

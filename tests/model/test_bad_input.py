@@ -137,7 +137,7 @@ BROKEN = [
     ("an unknown pathType", with_(INGRESS, "Prefix", "prefix"), 11, "spec.rules[0].http.paths[0].pathType", "one of Exact, Prefix"),
     ("a host with a port", with_(INGRESS, "a.example.com", "a.example.com:80"), 7, "spec.rules[0].host", "is not a host name"),
     ("a path without /", with_(INGRESS, "path: /x", "path: x"), 10, "spec.rules[0].http.paths[0].path", "does not begin with /"),
-    ("a path that leads up", with_(INGRESS, "path: /x", "path: /x/.."), 10, "spec.rules[0].http.paths[0].path", "holds /.."),
+    ("a path that leads up", with_(INGRESS, "path: /x", "path: /x/.."), 10, "spec.rules[0].http.paths[0].path", 'holds "/.."'),
     ("name and number", with_(INGRESS, "{number: 80}", "{number: 80, name: http}"), 15, "spec.rules[0].http.paths[0].backend.service.port", "exactly one of name and number"),
     ("a name in capitals", with_(SERVICE, "name: a\n", "name: A_b\n"), 4, "metadata.name", "is not a valid name"),
     ("a name that steers terminals", with_(SERVICE, "name: a\n", 'name: "a\\e[31m"\n'), 4, "metadata.name", r'"a\x1b[31m" is not a name'),
@@ -419,3 +419,14 @@ def test_what_kubernetes_accepts_has_its_consequence(text, url, action, status, 
 def test_an_ingress_that_nobody_serves_is_warned_of():
     cluster = k8slb.load(Source("x.yaml", with_(INGRESS, "nginx", "moon")))
     assert [w for w in cluster.warnings if "x.yaml:1" in w and "moon" in w]
+
+
+def test_objects_that_may_be_without_a_name():
+    """kubectl create takes generateName; a program's configuration has no name at all and is kept aside."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {generateName: web-}\nspec: {containers: [{name: c}]}\n---\n"
+    config = "apiVersion: kind.x-k8s.io/v1alpha4\nkind: Cluster\nnodes: []\n"
+    cluster = k8slb.load(pod + pod + config)
+    names = [p.name for p in cluster.pods]
+    assert len(set(names)) == 2 and all(len(n) == 9 and n.startswith("web-") for n in names)
+    assert names == [p.name for p in k8slb.load(pod + pod + config).pods]
+    assert refused("apiVersion: v1\nkind: ConfigMap\ndata: {}\n").field == "metadata.name"

@@ -101,7 +101,8 @@ def findings(cluster: Cluster, progress: Tell = silent) -> Findings:
                 continue
     told = [f for f in found if isinstance(f, Finding)]
     told.sort(key=lambda f: (LEVELS.index(f.level), f.file, f.line or 0, f.id, f.object))
-    notes = [f for f in found if isinstance(f, str)]
+    heads = grouped(f.partition(": ")[::2] for f in found if isinstance(f, str))  # told together, as said alike
+    notes = [f"{head}: {some(said)}" if said[0] else head for head, said in heads.items()]
     more = [f"{len(notes) - NOTES:,} more notes"] * (len(notes) > NOTES)
     return Findings(tuple(told), _looked_at(cluster), (*notes[:NOTES], *more))
 

@@ -101,9 +101,9 @@ def near(name: str, names: Iterable[str], like: float = 0.8) -> str:
 
 def missing(
     text: str, view: Cluster, one: Object, at: tuple, key: tuple[str, str], kind: type, beside: bool, **told: Any
-) -> Iterator[Finding]:
-    """The finding `text` for an object that `one` names (at `at`) and the input has not, unless nothing says that the
-    input ought to have it. `beside`: others of its kind that `one` names are there."""
+) -> Iterator[Finding | str]:
+    """The finding `text` for an object that `one` names (at `at`) and the input has not, or a note where nothing says
+    that the input ought to have it. `beside`: others of its kind that `one` names are there."""
     (space, name), mine = key, view.once((kind, "in"), lambda: grouped((o.namespace, o.name) for o in view.of(kind)))
     there = view.once((kind, "named"), lambda: grouped((o.name, o.namespace) for o in view.of(kind))).get(name, ())
     alone = ((o.namespace, o.origin.file, o.name) for o in view.of(kind) if o.key not in _named(view))
@@ -111,11 +111,11 @@ def missing(
     like, unused = near(name, mine.get(space, [])[:100]), unused.get((space, one.origin.file), ())
     hint = f"; {like or listed(unused)} is there" if like or unused else ""
     hint = hint or (f"; one of that name is in {listed(there)}" if there else "")
-    if hint or beside:
-        yield of(text, one, *at, level="broken", hint=hint, name="/".join(key), **told)
-    elif space in mine:
-        hint = " here; it may come from elsewhere"
-        yield of(text, one, *at, level="surprising", hint=hint, name="/".join(key), **told)
+    dumped = one.raw["metadata"].get("uid") and space in mine  # `kubectl get` prints all of a namespace
+    if hint or beside or dumped:
+        yield of(text, one, *at, hint=hint, name="/".join(key), **told)
+    else:
+        yield f"Routes name what is not in the input: {kind.__name__} {'/'.join(key)}"
 
 
 def folder(one: Object) -> str:

@@ -38,7 +38,7 @@ def gateway_as_written(view: Cluster, gateway: Gateway) -> Iterator[Finding]:
 
 
 @each(HTTPRoute)
-def not_attached(view: Cluster, route: HTTPRoute) -> Iterator[Finding]:
+def not_attached(view: Cluster, route: HTTPRoute) -> Iterator[Finding | str]:
     told = {"hosts": listed(route.spec.hostnames or ["any host"]), "rules": len(route.spec.rules)}
     for i, ref in ((i, r) for i, r in enumerate(route.spec.parentRefs) if (r.group, r.kind) == (GROUP, "Gateway")):
         at, key = ("spec", "parentRefs", i), (ref.namespace or route.namespace, ref.name)
@@ -57,7 +57,7 @@ def not_attached(view: Cluster, route: HTTPRoute) -> Iterator[Finding]:
 
 
 @each(HTTPRoute)
-def backends_as_written(view: Cluster, route: HTTPRoute) -> Iterator[Finding]:
+def backends_as_written(view: Cluster, route: HTTPRoute) -> Iterator[Finding | str]:
     for i, rule in enumerate(route.spec.rules):
         total, at, name = sum(ref.weight for ref in rule.backendRefs), ("spec", "rules", i), rule.name or i
         mine = [(j, r) for j, r in enumerate(rule.backendRefs) if (r.group, r.kind) == ("", "Service")]  # others: open
@@ -72,7 +72,7 @@ def backends_as_written(view: Cluster, route: HTTPRoute) -> Iterator[Finding]:
                 yield from missing("route-backend", view, route, (*place, "name"), key, Service, beside, **told)
             elif why and ref.weight:
                 field = "port" if "has no port" in why else "name"
-                yield of("route-backend", route, *place, field, level="broken", hint="", **told)
+                yield of("route-backend", route, *place, field, hint="", **told)
 
 
 @each(Gateway)
@@ -104,7 +104,7 @@ def _meant(one: Entry, host: str) -> list[Request]:
 
 
 @each(VirtualService)
-def destinations_as_written(view: Cluster, virtual: VirtualService) -> Iterator[Finding]:
+def destinations_as_written(view: Cluster, virtual: VirtualService) -> Iterator[Finding | str]:
     parts = [(i, j, r, p) for i, r in enumerate(virtual.spec.http) for j, p in enumerate(r.route)]
     for i, j, route, part in parts:
         total, to = sum(p.weight for p in route.route), part.destination

@@ -40,18 +40,23 @@ class Wrong(NamedTuple):
 
 
 @each(Ingress)
-def served_by_nobody(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
+def served_by_nobody(view: Cluster, ingress: Ingress) -> Iterator[Finding | str]:
     served, given = view.served[ingress.key], ingress.spec.ingressClassName
     name = given or ingress.metadata.annotations.get(CLASS_ANNOTATION, "")
     at = ("spec", "ingressClassName") if given else (*NOTE, CLASS_ANNOTATION) if name else ("spec",)
     told = {"urls": listed(url_of(h, r.path or "/") for h, r in rules(ingress)) or "every URL", "served": served}
     if not name and served.assumed and not view.classes:
-        yield of("ingress-no-class", ingress, *at, title=KNOWN[served.controller].title, **told)
+        yield f"No class is named and none is here, so {KNOWN[served.controller].title} is assumed: {ingress}"
     if served.controller:
         return
     like = near(name, {*view.classes, *(known.class_name for known in KNOWN.values())})
     watched = (a for p in view.pods for c in p.spec.containers for a in c.args if not name)
-    if like or not (name in NOTES["classes"] or any(a.startswith("--watch-ingress-without-class") for a in watched)):
+    taken = any(a.startswith("--watch-ingress-without-class") for a in watched)
+    others = not name and any(c.spec.controller != INGRESS_NGINX for c in view.classes.values())  # it may be theirs
+    here = {(ingress.namespace, r.backend.service.name) for _, r in rules(ingress) if r.backend.service}
+    if not like and (taken or others or name in NOTES["classes"] or not (view.classes or here <= view.services.keys())):
+        yield f"Which controller serves them is not known: {ingress}"
+    else:
         told["level"] = "broken" if like or view.classes else "surprising"
         told["hint"] = f"; {like} is near" if like else "" if view.classes else "; the class may come from elsewhere"
         yield of("ingress-unserved", ingress, *at, **told)
