@@ -6,6 +6,7 @@ counts show, the tails are sampled from the multinomial itself, with a fixed see
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 SAMPLES = 20_000
@@ -63,6 +64,7 @@ def _sampled(square: float, shares: Sequence[float], picks: Mapping[int, int]) -
     return (int(above) + 1) / (SAMPLES + 1), (int(below) + 1) / (SAMPLES + 1)
 
 
+@lru_cache(maxsize=4096)  # of many pods each is a long sum, and the same ones are asked again
 def tails(square: float, freedom: int) -> tuple[float, float]:
     """(upper, lower) tail of chi-square, the smaller one to about 10 digits: Q(k/2, x/2) is a finite sum, P(k/2, x/2) a
     series (Abramowitz and Stegun 26.4.4, 26.4.5, 6.5.29)."""
@@ -85,6 +87,7 @@ def tails(square: float, freedom: int) -> tuple[float, float]:
     return upper, 1 - upper
 
 
+@lru_cache(maxsize=64)
 def quantile(p: float, freedom: int) -> float:
     """The x below which chi-square stays with probability p."""
     low, high = 0.0, freedom + 10 * math.sqrt(2 * freedom) + 50.0

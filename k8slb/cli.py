@@ -7,7 +7,8 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,30 @@ from .terminal import Progress, painted
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before we began
+            setattr(sys, name, open(os.devnull, "w"))
+        with suppress(AttributeError):  # what a terminal cannot show is told by its number
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
+        given = [one for value in vars(args).values() for one in (value if isinstance(value, list) else [value])]
+        if given.count("-") > 1:
+            raise InputError("- stands twice", expected="standard input once, as it can be read once")
         with ExitStack() as stack:
             args.progress = Progress() if args.run is lab.main else stack.enter_context(Progress())
-            return args.run(args)
+            code = args.run(args)
+            sys.stdout.flush()
+            return code
     except K8slbError as error:
-        print(f"k8slb: {error}", file=sys.stderr)
+        print(painted(f"k8slb: {error}", sys.stderr), file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
+    except OSError as error:  # of our output: its reader has gone, which is no fault, or a disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):
+            return 0
+        print(f"k8slb: {printable(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -68,7 +82,11 @@ def _examples(lines: Sequence[str]) -> str:
 
 def _source(file: str, max_size: int = MAX_SIZE) -> str | Source:
     """What a path stands for: - is standard input."""
-    return Source("<stdin>", text_of(read_bounded(sys.stdin.buffer, max_size), "<stdin>")) if file == "-" else file
+    if file != "-":
+        return file
+    if sys.stdin is None:
+        raise InputError("is closed", expected="the input", file="<stdin>")
+    return Source("<stdin>", text_of(read_bounded(sys.stdin.buffer, max_size), "<stdin>"))
 
 
 def _cluster(args: argparse.Namespace, files: Sequence[str] = ()) -> Cluster:
@@ -106,10 +124,15 @@ def _print(args: argparse.Namespace, result: Any, text: str | None = None) -> No
         print(json.dumps(result.to_dict(), indent=1))
     elif args.output == "yaml":
         print(written(result.to_dict(), unicode=False), end="")
+    elif args.output == "text":
+        print(painted(result.text))
     elif isinstance(form := getattr(result, args.output), bytes):
+        if sys.stdout.isatty():
+            raise InputError("a terminal shows no PNG", expected="-o png > FILE.png")
         sys.stdout.buffer.write(form)
-    else:
-        print(form.rstrip("\n"))
+    else:  # in UTF-8, whatever the terminal has
+        sys.stdout.flush()
+        sys.stdout.buffer.write(form.rstrip("\n").encode() + b"\n")
 
 
 def _trace(args: argparse.Namespace) -> int:
@@ -199,9 +222,13 @@ def _diff(args: argparse.Namespace) -> int:
         expected = "AFTER, or what to change: --controller, --gateway, --mode"
         raise InputError("there is nothing to compare with", expected=expected)
     after = after.with_controller(args.controller) if args.controller else after
-    after = after.translate().cluster if args.gateway else after
+    made = after.translate() if args.gateway else None
+    after = made.cluster if made else after
     after = after.with_proxy(mode=args.mode) if args.mode else after
     difference = before.diff(after, urls=args.url or (), progress=args.progress.tell)
+    if made:
+        told = (*(f"not translated: {note}" for note in made.untranslated), *made.left_open)
+        difference = replace(difference, notes=(*difference.notes, *told))
     _print(args, difference)
     return 1 if difference else 0
 

@@ -124,7 +124,8 @@ class Controller:
         """The error for a request through it, with what its makers say of it in a sentence."""
         known = KNOWN.get(self.name)
         if known is None:
-            return NotModelled(f"requests through the controller {self.name}")
+            spec = ": gatewayClassName k8slb-spec asks the specification instead" * (self.gateway is not None)
+            return NotModelled(f"requests through the controller {self.name}{spec}")
         told = f"it dials {known.dials}" + (f" ({known.opt_in})" if known.opt_in else "")
         return NotModelled(f"requests through {known.title} ({self.name}): {told}, by default by {known.balancer}")
 

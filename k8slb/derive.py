@@ -27,7 +27,8 @@ SERVICE_CIDR = "10.96.0.0/12"  # kubeadm's default
 def complete(objects: Sequence[k8s.Object]) -> Running:
     """The running cluster behind `objects`."""
     running = Running()
-    running.nodes = _nodes([o for o in objects if isinstance(o, k8s.Node)], running)
+    named = (o.spec.nodeName for o in objects if isinstance(o, k8s.Pod))
+    running.nodes = _nodes([o for o in objects if isinstance(o, k8s.Node)], sorted({*named} - {""}), running)
     running.assumed = [*_assumed_controllers(objects, running), *_assumed_gateways(objects, running)]
     objects = [*objects, *running.assumed]
     schedule(objects, running)
@@ -35,13 +36,18 @@ def complete(objects: Sequence[k8s.Object]) -> Running:
     return running
 
 
-def _nodes(nodes: list[k8s.Node], running: Running) -> list[k8s.Node]:
+def _nodes(nodes: list[k8s.Node], named: list[str], running: Running) -> list[k8s.Node]:
+    """The Nodes of the input; where there is none those that pods name (`named`), else three."""
     if len(nodes) > MAX_NODES:
         raise InputError(f"{len(nodes):,} Nodes are too many", expected=f"at most {MAX_NODES:,}")
     if not nodes:
-        nodes = [k8s.decoder(k8s.Node)(node_mapping(letter)) for letter in "abc"]
+        made = [node_mapping(f"node-{letter}", f"zone-{letter}") for letter in "abc"]
         told = "no Node in the input: three, node-a, node-b and node-c, in zones zone-a, zone-b and zone-c"
+        if not {one["metadata"]["name"] for one in made}.issuperset(named):
+            made = [node_mapping(name) for name in named]
+            told = f"no Node in the input: those that pods name, {some(named)}, in no zone"
         running.assumptions.append(told)
+        nodes = [k8s.decoder(k8s.Node)(one) for one in made]
     taken = {n.address for n in nodes}
     free = (str(a) for a in ipaddress.ip_network("172.18.0.0/16").hosts())
     next(free)  # the network's gateway
@@ -54,11 +60,10 @@ def _nodes(nodes: list[k8s.Node], running: Running) -> list[k8s.Node]:
     return nodes
 
 
-def node_mapping(letter: str) -> dict:
-    """node-a in zone-a, and so on, as YAML would have it."""
-    name = f"node-{letter}"
-    labels = {"kubernetes.io/hostname": name, ZONE: f"zone-{letter}"}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+def node_mapping(name: str, zone: str = "") -> dict:
+    """A Node as YAML would have it."""
+    metadata = {"name": name, "labels": {"kubernetes.io/hostname": name} | ({ZONE: zone} if zone else {})}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
 def _assumed_controllers(objects: Sequence[k8s.Object], running: Running) -> list[k8s.Object]:

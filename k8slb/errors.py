@@ -1,6 +1,7 @@
-"""What k8slb says when it cannot answer: one clear message, never a traceback for a reader's mistake; and while it works."""
+"""What k8slb says when it cannot answer, one clear message and no traceback for a reader's mistake; and meanwhile."""
 
 import operator
+import re
 from collections.abc import Callable
 from numbers import Real
 
@@ -27,17 +28,16 @@ class InputError(K8slbError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        file = self.file.replace("\n", "\\x0a")  # a file's name cannot begin a line of ours
-        where = f"{file}:{self.line}" if file and self.line else file
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.file
         text = ": ".join(filter(None, (where, self.field, self.problem)))
-        return printable(text + (f"; expected {self.expected}" if self.expected else ""))
+        return one_line(text + (f"; expected {self.expected}" if self.expected else ""))
 
 
 class NotModelled(K8slbError):
     """A question k8slb leaves out: it says so instead of guessing."""
 
     def __str__(self) -> str:
-        return "not modelled: " + printable(super().__str__())
+        return "not modelled: " + one_line(super().__str__())
 
 
 class NotHere(K8slbError):
@@ -62,7 +62,7 @@ def amount(given: object, what: str, low: float, high: float, expected: str) -> 
     return float(given)
 
 
-def printable(text: str) -> str:
+def printable(text: object) -> str:
     """`text` without control characters, so that a name from a manifest cannot steer a terminal."""
     text = str(text)
     if text.replace("\n", "").isprintable():
@@ -70,7 +70,32 @@ def printable(text: str) -> str:
     return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in text)
 
 
+def one_line(text: object, limit: int = 10_000) -> str:
+    """`text` as it stands in a line of ours: what comes from a manifest begins no line, which could say anything."""
+    text = printable(text).replace("\n", "\\n")
+    return text if len(text) <= limit else f"{text[:limit]}... and {len(text) - limit:,} more characters"
+
+
+def marked_up(text: object) -> str:
+    """Text as Markdown and HTML show it as it is: no markup, no link, nobody mentioned.
+
+    GitHub looks for @NAME and #NUMBER in what is shown, so a space without width comes after the mark."""
+    marks = r"[^\w\s.,/()=+%-]|_|(?<=www)\."
+    return re.sub(marks, lambda m: f"&#{ord(m[0])};" + "&#8203;" * (m[0] in "@#"), one_line(text))
+
+
+def annotation(level: str, text: object, **at: object) -> str:
+    """The workflow command by which GitHub Actions shows `text` as an error, a warning or a notice, `at` a file's line
+    (docs.github.com, "Workflow commands for GitHub Actions")."""
+
+    def quoted(value: object, more: str = "") -> str:
+        return "".join(f"%{ord(ch):02X}" if ch in "%\n" + more else ch for ch in printable(value))
+
+    place = ",".join(f"{key}={quoted(value, ':,')}" for key, value in at.items())
+    return f"::{level} {place}".rstrip() + f"::{quoted(text)}"
+
+
 def shown(value: object, limit: int = 60) -> str:
     """A value from a manifest as a message quotes it: short, printable."""
-    text = printable(repr(value) if not isinstance(value, str) else f'"{value}"').replace("\n", "\\n")
+    text = one_line(repr(value) if not isinstance(value, str) else f'"{value}"')
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -16,7 +16,7 @@ from .answers.trace import Trace, Why
 from .answers.translate import translate
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
-from .errors import Tell, printable, silent
+from .errors import Tell, silent
 from .layers import kube_proxy
 from .manifests import MAX_SIZE, read_objects
 from .show.changed import Drawn
@@ -99,7 +99,7 @@ class Cluster(BareCluster):
         return checks.run(self, cases, progress)
 
     def diff(self, after: "Cluster", urls: Sequence[str] = (), progress: Tell = silent) -> Drawn:
-        """What changes for requests when this cluster becomes `after`: of the URLs that the rules name, and of `urls`."""
+        """What changes for requests when this cluster becomes `after`: at the URLs of the rules, and at `urls`."""
         return Drawn(**vars(difference(self, after, urls, progress)))
 
     def explain(self, progress: Tell = silent) -> Findings:
@@ -128,7 +128,7 @@ class Cluster(BareCluster):
     pod_dies, node_dies = changes.pod_dies, changes.node_dies
 
     def __str__(self) -> str:
-        return printable(summary(self))
+        return summary(self)
 
     __repr__ = __str__
 

@@ -96,9 +96,9 @@ def with_nodes(cluster: Cluster, count: int) -> Cluster:
     """The same cluster on `count` nodes (1 to 1,000): the first ones of the input, then node-a, node-b, ..."""
     count = whole(count, "the number of nodes", 1, 1000)
     nodes = [o for o in cluster.objects if isinstance(o, Node)]
-    names = {n.name for n in nodes}
     letters = (chr(ord("a") + i) if i < 26 else f"n{i}" for i in range(count))
-    raws = (raw for letter in letters if (raw := node_mapping(letter))["metadata"]["name"] not in names)
+    taken = {n.name for n in nodes}
+    raws = (node_mapping(f"node-{x}", f"zone-{x}") for x in letters if f"node-{x}" not in taken)
     kept = (nodes + [decode_mapping(raw, Document(raw, UNKNOWN)) for raw in raws])[:count]
     return cluster.with_objects([*(o for o in cluster.objects if not isinstance(o, Node)), *kept])
 

@@ -4,10 +4,12 @@
 they cannot disagree.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
+from typing import NamedTuple
 
 from .balancers import balancer
 from .balancers.base import Key
@@ -18,10 +20,11 @@ from .errors import InputError, NotModelled, shown, whole
 from .failures import Outcome, Spread, after_failures, failed, gave_up, mixed, picks_none, tries_of, untried
 from .kubectl import find
 from .layers import cloud_lb, dns, gateway, ingress, kube_proxy, mesh, pods
-from .objects import Node, Pod, Service
+from .objects import DestinationRule, HTTPRoute, Ingress, Node, Pod, Service, VirtualService
 from .scheduling import FIRST, addresses
 from .traffic import CLIENT, Flow, flow_of, is_address
 
+_BY_ADDRESS = re.compile("remote_addr|forwarded|real-?ip|(white|allow|deny)-?list|source", re.IGNORECASE)
 MAX_HOPS = 16
 MAX_SEED = 2**64 - 1
 EPHEMERAL = (32_768, 60_999)  # the source ports that Linux gives connections
@@ -277,31 +280,63 @@ def in_circles(decision: Decision) -> Decision:
 # --- all ways at once ------------------------------------------------------------------------------------------------
 
 
+class Met(NamedTuple):
+    """A decision that a request can meet; `onward`: where in the list stand those that its candidates meet."""
+
+    decision: Decision
+    onward: tuple[int, ...]
+
+
+def met(timeline: Timeline, begin: Start, now: float = 0.0) -> list[Met]:
+    """Every decision that the request can meet, each once, behind all that can follow it: its first one is the last.
+
+    Of the requests that limits admit, at a first visit.
+    """
+    found, known = [], {}
+    blind = not any(view.once("heeds addresses", lambda v=view: _heeds_addresses(v)) for _, view in timeline.moments)
+
+    def meet(place: Place, flow: Flow, via: str | None, depth: int) -> int:
+        unsigned = replace(flow, source="") if blind and place.kind in ("pod", "endpoint") else flow
+        for one in (flow, unsigned):
+            if (place, one) in known:
+                return known[place, one]
+        decision = decide(timeline, place, flow, via, now)
+        decision = in_circles(decision) if depth >= MAX_HOPS else decision
+        onward, to = via if decision.layer == "dns" else None, decision.candidates * (decision.action == "forward")
+        found.append(Met(decision, tuple([meet(c.place, c.flow, onward, depth + 1) for c in to])))
+        if depth < MAX_HOPS:
+            known[place, flow] = len(found) - 1
+            hashes = decision.splits or (decision.balancer and balancer(decision.balancer).hashes)
+            if decision.layer in ("ingress", "gateway") and not hashes:  # whatever address it comes from
+                known[place, unsigned] = len(found) - 1
+        return len(found) - 1
+
+    meet(begin.place, begin.flow, begin.via, 0)
+    return found
+
+
+def _heeds_addresses(view: Cluster) -> bool:
+    """Whether what a proxy does may depend on the address from which it is asked."""
+    routes = view.of(Ingress, HTTPRoute, VirtualService, DestinationRule)
+    return any(_BY_ADDRESS.search(str(route.raw)) for route in routes)
+
+
 def shares(timeline: Timeline, begin: Start, now: float = 0.0) -> Spread:
     """The exact probability of everything that can become of the request.
 
     Of the requests that limits admit, at a first visit. Raises NotModelled where a balancer's shares depend on load or
     on what is remembered.
     """
-    return _spread(timeline, begin.place, begin.flow, begin.via, {}, 0, now)
-
-
-def _spread(
-    timeline: Timeline, place: Place, flow: Flow, via: str | None, known: dict, depth: int, now: float
-) -> Spread:
-    if (place, flow) in known:
-        return known[place, flow]
-    decision = decide(timeline, place, flow, via, now)
-    if depth >= MAX_HOPS:
-        decision = in_circles(decision)
-    if decision.action != "forward":
-        return {outcome_of(decision): Fraction(1)}
-    onward = via if decision.layer == "dns" else None
-    ways = [_spread(timeline, c.place, c.flow, onward, known, depth + 1, now) for c in decision.candidates]
-    shares = exact_shares(decision)
-    ended = after_failures(decision, ways, shares) if decision.on_failure else mixed(zip(shares, ways, strict=True))
-    known[place, flow] = ended
-    return ended
+    found: list[Spread] = []
+    for decision, onward in met(timeline, begin, now):
+        ways, picks = [found[i] for i in onward], exact_shares(decision)
+        if decision.action != "forward":
+            found.append({outcome_of(decision): Fraction(1)})
+        elif decision.on_failure:
+            found.append(after_failures(decision, ways, picks))
+        else:
+            found.append(mixed(zip(picks, ways, strict=True)))
+    return found[-1]
 
 
 def exact_shares(decision: Decision) -> list[Fraction]:

@@ -129,6 +129,9 @@ def items_of(document: Document) -> list[Document]:
         line = origin.line_of(("items",))
         raise InputError(f"must be a list, not {shown(items)}", file=origin.file, line=line, field="items")
     place = {"source": origin.source, "end": origin.end, "line": origin.line, "whole": origin}
+    kind, api = value["kind"].removesuffix("List"), value.get("apiVersion")
+    told = {"apiVersion": api, "kind": kind} if kind and api else {}  # the API's own lists do not repeat it
+    items = ({**told, **item} if isinstance(item, dict) else item for item in items)
     return [Document(item, Item(**place, index=i)) for i, item in enumerate(items)]
 
 
@@ -167,7 +170,7 @@ def _is_list(documents: Any) -> bool:
         (value,) = (one.value for one in documents)
     except (InputError, ValueError, TypeError):
         return False
-    return isinstance(value, dict) and str(value.get("kind", "")).endswith("List")
+    return isinstance(value, dict) and value.get("kind") == "List"
 
 
 def _json_items(source: Source, at: int) -> Iterator[Document]:

@@ -22,7 +22,10 @@ def coloured(stream: IO[str]) -> bool:
 
 
 def painted(text: str, stream: IO[str] | None = None) -> str:
-    """`text` as `stream` (standard output) shows it."""
+    """`text` as `stream` (standard output) shows it. GitHub's runner obeys "::" that begins a line of a log, and "##["
+    wherever it stands: no name in ours commands it."""
+    if os.environ.get("GITHUB_ACTIONS"):
+        text = re.sub(r"(?m)^\s*:(?=:)|##(?=\[)", "\\g<0>\u200b", text)
     if coloured(stream or sys.stdout):
         for words, colour in _WORDS:
             text = words.sub(f"\\1\x1b[{colour}m\\2\x1b[0m", text)

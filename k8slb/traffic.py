@@ -78,7 +78,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 def flow_of(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Flow:
     """The flow that asks for `url` (http, https, tcp, udp or sctp), its source still open. InputError for another."""
-    if not isinstance(url, str) or len(url) > 8192 or any(ch.isspace() or not ch.isprintable() for ch in url):
+    if not isinstance(url, str) or len(url) > 8192 or " " in url or not url.isprintable():
         expected = "such as http://order-service/ without spaces, at most 8,192 characters"
         raise InputError(f"{shown(url)} is no URL", expected=expected)
     try:

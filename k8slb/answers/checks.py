@@ -33,7 +33,8 @@ from xml.etree import ElementTree
 
 from .. import path
 from ..cluster import Cluster
-from ..errors import InputError, K8slbError, NotModelled, Tell, printable, shown, silent
+from ..decision import Timeline
+from ..errors import InputError, K8slbError, NotModelled, Tell, annotation, one_line, shown, silent
 from ..layers.ingress.match import routes_by_host
 from ..manifests import dotted, read_bounded, table_of, text_of
 from ..objects import HTTPRoute, Ingress
@@ -75,10 +76,10 @@ class Row(NamedTuple):
     def told(self) -> str:
         """Of a case that is ok all that was found; else what is not as expected, and why."""
         if self.result == "ok":
-            return _line(", ".join(f"{f.what} {f.found}" for f in self.figures))
+            return one_line(", ".join(f"{f.what} {f.found}" for f in self.figures))
         wrong = [f"{f.what}: expected {f.expected}, is {f.found}" for f in self.figures if not f.holds]
         whys = dict.fromkeys(f"because {why}" for f in self.figures for why in f.why)
-        return "\n".join(map(_line, [self.error] if self.error else [*wrong, *whys]))
+        return "\n".join(map(one_line, [self.error] if self.error else [*wrong, *whys]))
 
     def __str__(self) -> str:
         told = f": {self.told}" if self.result == "ok" else f"\n{self.told}".replace("\n", "\n      ")
@@ -105,7 +106,7 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         lines = [*map(str, sorted(self.rows, key=lambda row: row.result != "ok")), self.summary]
         more = f"no case came by {len(self.untested):,} of the paths in the manifests:"
-        lines += [more] * bool(self.untested) + [_line(f"  {place}  {what}") for place, what in self.untested[:5]]
+        lines += [more] * bool(self.untested) + [one_line(f"  {place}  {what}") for place, what in self.untested[:5]]
         return "\n".join(lines + [f"  and {len(self.untested) - 5:,} more"] * (len(self.untested) > 5))
 
     __repr__ = __str__
@@ -113,12 +114,9 @@ class Report(NamedTuple):
     @property
     def github(self) -> str:
         """An error annotation of GitHub Actions for each case that is not ok, then the summary."""
-        lines = []
-        for row in self.rows:
-            at = {"file": row.file, "line": str(row.line), "title": f"{row.result} {row.name}"}
-            place = ",".join(f"{k}={_quoted(v).replace(':', '%3A').replace(',', '%2C')}" for k, v in at.items())
-            lines += [f"::error {place}::{_quoted(row.told)}"] * (row.result != "ok")
-        return "\n".join([*lines, self.summary])
+        wrong = (row for row in self.rows if row.result != "ok")
+        told = (annotation("error", r.told, file=r.file, line=r.line, title=f"{r.result} {r.name}") for r in wrong)
+        return "\n".join([*told, self.summary])
 
     @property
     def junit(self) -> str:
@@ -145,18 +143,9 @@ class Report(NamedTuple):
         return {"passed": self.passed, "cases": cases, "untested": untested}
 
 
-def _line(text: object) -> str:
-    """One line of text: whatever stands in it begins no line of a log, where GitHub's runner would obey it."""
-    return printable(text).replace("\n", "\\n")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("%", "%25").replace("\n", "%0A")
-
-
 def _element(parent: Any, tag: str, **given: Any) -> Any:
     """An element of XML, which cannot hold control characters."""
-    given = {name: _line(value) for name, value in given.items()}
+    given = {name: one_line(value) for name, value in given.items()}
     return ElementTree.Element(tag, given) if parent is None else ElementTree.SubElement(parent, tag, given)
 
 
@@ -246,7 +235,7 @@ def run(cluster: Cluster, cases: Any, progress: Tell = silent) -> Report:
             result = "ok" if all(f.holds for f in figures) else "FAIL"
         except K8slbError as told:
             result, figures, error = "ERROR", (), str(told)
-        rows.append(Row(_line(origin.file), origin.line_of(at), _line(name), case["url"], result, figures, error))
+        rows.append(Row(one_line(origin.file), origin.line_of(at), one_line(name), case["url"], result, figures, error))
     return Report(tuple(rows), tuple(_untested(cluster, seen)))
 
 
@@ -273,7 +262,11 @@ def _figures(view: Cluster, case: Mapping[str, Any], seen: set[str]) -> Iterator
     traced = {name for what, name in names.items() if not (run and EXPECT[what] in SENT)}
     found = []
     with suppress(*[] if traced else [NotModelled]):  # it is asked for `seen` as well
-        found = ways(view, begin, traced, seen)
+        met = path.met(Timeline.still(view), begin)
+        seen |= {decision.why for decision, _ in met}
+        found, unknown = ways(met, traced)
+        if unknown:
+            raise unknown
     for what, name in names.items():
         yield _figure(view, what, expect[what], name, found if name in traced else _sent(run, name))
 
@@ -343,7 +336,7 @@ def _compares(wanted: Any, found: Fraction, whole: int = 1) -> bool:
 
 def _untested(view: Cluster, seen: set[str]) -> Iterator[tuple[str, str]]:
     """(FILE:LINE, whose it is) of each path of an Ingress or match of an HTTPRoute that none of these reasons names."""
-    named = {place for why in seen for place in re.findall(r"([^\s(]+:[0-9]+)\)", why)}
+    named = {place for why in seen for place in re.findall(r"(?<![^\s(])([^\s(]+:[0-9]+)\)", why)}
     rules = [(r.ingress, r.at, f"{host}{r}") for host, some in routes_by_host(view.of(Ingress)).items() for r in some]
     for one in view.of(HTTPRoute):
         for i, rule in enumerate(one.spec.rules):

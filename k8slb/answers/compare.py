@@ -4,25 +4,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
 from .. import path
 from ..cluster import Cluster
 from ..decision import Timeline
-from ..errors import InputError, NotModelled, printable
+from ..errors import InputError, NotModelled, one_line
 from ..layers.ingress.match import routes_by_host
 from ..layers.ingress.nginx_annotations import annotation
 from ..manifests import table_of
 from ..objects import Gateway, HTTPRoute, Ingress
 from ..routes import takers
 from ..traffic import flow_of
-from .trace import FAILED, Trace
+from .trace import FAILED
+from .ways import Share, Way, summed, ways
 
 Headers = tuple[tuple[str, str], ...]
 MAX_PROBES = 2_000
 NOWHERE = "elsewhere.example"  # a host that no route names
 TABLE = table_of("probes")
+ANY = f"http://{'a' * 253}"  # the longest host
+GIST = ("backend", "path", "location", "certificate")
 
 
 class Probe(NamedTuple):
@@ -57,16 +61,19 @@ class Gist:
 
 @dataclass(frozen=True)
 class Answer:
-    """The exact share of each gist: one, or several where a route weighs backends."""
+    """The exact share of each gist (None: it depends on load): one, or several where a route weighs backends, or some
+    of the pods fail."""
 
-    shares: Mapping[Gist, Fraction]
+    shares: Mapping[Gist, Share]
 
     def __str__(self) -> str:
-        told = (f"{share} {gist}" if len(self.shares) > 1 else str(gist) for gist, share in self.shares.items())
+        several = len(self.shares) > 1
+        told = (f"{share or 'some'} {gist}" if several else str(gist) for gist, share in self.shares.items())
         return "; ".join(told)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"answers": [{"share": str(share), **asdict(gist)} for gist, share in self.shares.items()]}
+        shares = ((gist, share if share is None else str(share)) for gist, share in self.shares.items())
+        return {"answers": [{"share": share, **asdict(gist)} for gist, share in shares]}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Comparison:
         """One row: the URL, and below it what each cluster answers."""
         wide = max(map(len, self.names)) + 1
         lines = (f"    {name + ':':{wide}} {a}" for name, a in zip(self.names, answers, strict=True))
-        return "\n".join([str(probe), *lines])
+        return "\n".join(map(one_line, [str(probe), *lines]))
 
     def counted(self, count: int, what: str) -> str:
         more = f"; {self.left_out:,} more were not asked" if self.left_out else ""
@@ -102,7 +109,7 @@ class Comparison:
 
     def __str__(self) -> str:
         said = self.counted(len(self.differing.rows), f"of {len(self.rows):,} URLs get different answers")
-        return printable("\n".join([*(self.told(*row) for row in self.rows), said]))
+        return "\n".join([*(self.told(*row) for row in self.rows), said])
 
     __repr__ = __str__
 
@@ -124,39 +131,34 @@ def compare(clusters: Mapping[str, Cluster], urls: Iterable[str | Probe] | None 
 
 
 def answer(cluster: Cluster, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """The gist of the way of `url`, asked from outside; what is not modelled is said in it. InputError for no URL."""
-    timeline = Timeline.still(cluster)
+    """What becomes of `url`, asked from outside; what is not modelled is said in it. InputError for no URL."""
     begin = path.start(cluster, url, "external", None, "GET", headers)
     try:
-        hops = path.walk(timeline, begin)
-        split = next((i for i, h in enumerate(hops) if h.chosen and h.chosen.flow.backend is not None), None)
-        if split is None:
-            return Answer({_gist(Trace(url, begin, tuple(hops))): Fraction(1)})
-        shares: dict[Gist, Fraction] = {}
-        weighed = hops[split].decision
-        for candidate, share in zip(weighed.candidates, path.exact_shares(weighed), strict=True):
-            if share:
-                rest = path.walk(timeline, path.Start(candidate.place, candidate.flow))
-                gist = _gist(Trace(url, begin, (*hops[: split + 1], *rest)))
-                shares[gist] = shares.get(gist, Fraction(0)) + share
-        return Answer(shares)
+        return answered(path.met(Timeline.still(cluster), begin))
     except NotModelled as told:
-        brief = ": ".join(str(told).split(": ")[:2])  # what is known besides is told by a trace
-        return Answer({Gist(failed=brief): Fraction(1)})
+        return left_out(told)
 
 
-def _gist(trace: Trace) -> Gist:
-    decision = next((h.decision for h in reversed(trace.hops) if "controller" in h.decision.facts), trace.last)
-    backend, forwarded = trace.fact("backend"), trace.fact("forwarded")
-    rule = re.search(r"\(([^()]+:\d+)\)", decision.why)  # it names FILE:LINE
-    encrypted = trace.begin.flow.request and trace.begin.flow.request.scheme == "https"
+def answered(met: Sequence[path.Met]) -> Answer:
+    """The gists of a request that can meet these decisions. NotModelled as `ways`."""
+    encrypted = (request := met[-1].decision.flow.request) and request.scheme == "https"
+    return Answer(summed((_gist(way, bool(encrypted)), way.share) for way in ways(met, GIST).found))
+
+
+def left_out(told: NotModelled) -> Answer:
+    """The answer where that is not modelled; what is known besides is told by a trace."""
+    return Answer({Gist(failed=": ".join(str(told).split(": ")[:2])): Fraction(1)})
+
+
+def _gist(way: Way, encrypted: bool) -> Gist:
+    facts, rule = way.facts, re.search(r"\(([^()]+:\d+)\)", "\n".join(way.why))  # it names FILE:LINE
     return Gist(
-        trace.status if trace.action in ("forward", "respond") else None,
-        "{namespace}/{service}:{port}".format(**backend) if backend else "",
-        forwarded["path"] if forwarded and trace.served else "",
-        re.sub(r"^(\w+://[^/]+)$", r"\1/", trace.fact("location") or ""),  # which is the same to a client
-        trace.fact("certificate") or "" if encrypted else "",
-        FAILED.get(trace.action, ""),
+        int(facts["status"]) if facts["status"].isdigit() else None,
+        facts.get("backend", ""),
+        facts.get("path", ""),
+        re.sub(r"^(\w+://[^/]+)$", r"\1/", facts.get("location", "")),  # which is the same to a client
+        facts.get("certificate", "") if encrypted else "",
+        FAILED.get(facts["action"], ""),
         rule[1] if rule else "",
     )
 
@@ -170,14 +172,16 @@ def probes(view: Cluster) -> list[Probe]:
     encrypted = {h for i in view.of(Ingress) for tls in i.spec.tls for h in tls.hosts}
     encrypted |= {x.hostname for g in view.of(Gateway) for x in g.spec.listeners if x.tls}
     found: dict[Probe, str] = {}
+    asks = cache(askable)  # each host and each path
     for host, path_, brought in [*_routed(view), ("", "/", ())]:
         for name, unlike in _hosts(host):
             schemes = ("http", "https") if encrypted.intersection(takers(name)) else ("http",)
             asked = [(p, what, ()) for p, what in mistaken(path_).items() if not (what and unlike)]
             asked += [(asked[0][0], "", headers) for headers in brought]
             for scheme, (p, what, headers) in product(schemes, asked):
-                found.setdefault(Probe(f"{scheme}://{name}{p}", headers), unlike or what)
-    told = [probe._replace(what=what) for probe, what in found.items() if askable(probe.url, probe.headers)]
+                if asks(f"{scheme}://{name}/") and asks(ANY + p, headers):
+                    found.setdefault(Probe(f"{scheme}://{name}{p}", headers), unlike or what)
+    told = (probe._replace(what=what) for probe, what in found.items())
     return sorted(told, key=lambda probe: bool(probe.what))
 
 
@@ -215,6 +219,7 @@ def _hosts(host: str) -> list[tuple[str, str]]:
     return [(f"a.{parent}", ""), (f"b.a.{parent}", "two labels for *"), (parent, "no label for *")]
 
 
+@lru_cache(10_000)
 def mistaken(path_: str) -> dict[str, str]:
     """The paths to ask about a rule's path, each with how it is unlike: the first is what the rule means."""
     sample = path_  # what a regular expression takes; of another path, what it would take as one

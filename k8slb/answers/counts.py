@@ -74,7 +74,8 @@ def _json(source: Source) -> Counts | None:
         line = getattr(error, "lineno", None)
         raise InputError("is no JSON", expected='{"pod-a": 3}', file=source.file, line=line) from None
     if isinstance(read, dict):
-        read = [name for name in read["picks"] if name] if "picks" in read else read.get("counts", read)
+        picks = read.get("picks")
+        read = [name for name in picks if name] if isinstance(picks, list) else read.get("counts", read)
     if isinstance(read, list) and all(isinstance(name, str) for name in read):
         return _arrived(read)
     if isinstance(read, dict) and all(type(n) is int and 0 <= n <= MAX_COUNT for n in read.values()):

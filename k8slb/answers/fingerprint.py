@@ -131,7 +131,8 @@ class Fingerprint:
     def __str__(self) -> str:
         n, test, names = self.pods, self.test, [shown(name)[1:-1] for name in self.counts]
         lines = [f"warning: {text}" for text in self.warnings]
-        lines.append(f"{self.requests:,} requests, {n:,} pod{'s' * (n > 1)}: {_number(self.requests / n)} each if even")
+        counted = f"{self.requests:,} request{'s' * (self.requests > 1)}, {n:,} pod{'s' * (n > 1)}"
+        lines.append(f"{counted}: {_number(self.requests / n)} each if even")
         hot = f"most {self.most:,} ({names[0]}), {self.hottest:.2f} times that"
         lines.append(f"  {hot}; least {self.least:,} ({names[-1]})")
         if n > 1:

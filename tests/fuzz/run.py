@@ -63,7 +63,6 @@ def main() -> int:
         except Exception:
             traceback.print_exc()
             print(f"BUG: {kind}, seed {seed}: {sys.argv[0]} -n 1 --from {seed} --kinds {kind}", file=sys.stderr)
-            Path(f"/tmp/k8slb-fuzz-{seed}.txt").write_text(text, errors="surrogatepass")
             return 1
         took = time.process_time() - begun
         made[kind] += 1

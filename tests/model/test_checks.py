@@ -154,7 +154,7 @@ def test_a_failure_says_what_is_expected_what_is_and_which_line_did_it():
 def test_the_ways_agree_with_traces_and_with_exact_shares(cluster):
     facts = ("backend", "path", "location", "certificate", "controller", "pod", "source_seen")
     for url in (PAY, ORDERS, HTTP, "http://order-service", "http://nope.example/", "http://10.96.0.100/"):
-        found = ways(cluster, path.start(cluster, url), facts, set())
+        found = ways(path.met(cluster.timeline, path.start(cluster, url)), facts).found
         assert sum(way.share for way in found) == 1 and all(way.share for way in found)
         for seed in range(12):
             trace = cluster.trace(url, seed=seed)

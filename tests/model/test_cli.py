@@ -118,6 +118,37 @@ def test_at_a_real_terminal_no_name_steers_it():
     assert b"\x1b]" not in said and b"\x07" not in said and b"\xe2\x80\xae" not in said
 
 
+@pytest.mark.parametrize("name", ["explain", "diff", "trace", "translate", "test", "draw"])
+def test_no_name_begins_a_line_where_a_runner_would_obey_it(name, monkeypatch, capsys):
+    """A line of a log that begins with "::" is a command of GitHub's runner, as is "##[" anywhere."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CASES.replace("myshop", "shop").encode())))
+    evil, url = str(Path(__file__).with_name("evil.yaml")), "https://shop.example.com/"
+    given = {"diff": [evil, "shop"], "trace": ["-f", evil, url], "test": ["-f", evil, "-"]}
+    given["translate"] = ["-f", evil, "-o", "table"]
+    assert main([name, *given.get(name, ["-f", evil])]) in (0, 1)
+    said = "".join(capsys.readouterr())
+    assert said and "##[" not in said
+    assert not [line for line in said.splitlines() if line.lstrip().startswith("::")]
+
+
+def test_streams_that_are_closed_full_or_know_no_umlaut_end_in_a_sentence():
+    told = {
+        "explain -f - <&-": (2, "k8slb: <stdin>: is closed"),
+        "explain -f shop >&- 2>&-": (0, ""),
+        "explain -f shop >/dev/full": (2, "k8slb: [Errno 28]"),
+        "diff - - </dev/null": (2, "k8slb: - stands twice"),
+        "draw -f shop | tail -n 1": (0, "\\u2514"),
+    }
+    if not os.path.exists("/dev/full"):
+        del told["explain -f shop >/dev/full"]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for line, (code, said) in told.items():
+        run = subprocess.run(["sh", "-c", f'"$0" -m k8slb {line}', sys.executable], env=env, capture_output=True)
+        text = (run.stdout + run.stderr).decode().lstrip()
+        assert run.returncode == code and text.startswith(said) and "Traceback" not in text, (line, text)
+
+
 def _read(file: int) -> bytes:
     try:
         return os.read(file, 65536)

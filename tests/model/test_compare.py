@@ -8,6 +8,7 @@ import pytest
 from truth.ingress_yaml import manifests
 
 import k8slb
+from k8slb import path
 from k8slb.answers.compare import MAX_PROBES, NOWHERE, answer, compare, probes
 
 HOST = "shop.example"
@@ -31,8 +32,8 @@ def test_every_way_to_mistake_a_path_is_asked_once_and_tls_by_both_schemes():
     found, hosts = probes(shop), "://myshop.example.com"
     assert len(found) == len(set(map(str, found))) and found == probes(shop)
     ways = ("", "/", "/below", "X")
-    for path in ("/orders", "/payments"):
-        wanted = [f"{path}{way}" for way in ways] + [path.upper(), f"/{path}", f"/%{ord(path[1]):02X}{path[2:]}"]
+    for named in ("/orders", "/payments"):
+        wanted = [f"{named}{way}" for way in ways] + [named.upper(), f"/{named}", f"/%{ord(named[1]):02X}{named[2:]}"]
         assert {f"{scheme}{hosts}{p}" for p in wanted for scheme in ("http", "https")} <= asked(shop).keys()
     assert f"http://{NOWHERE}/" in asked(shop) and f"https://{NOWHERE}/" not in asked(shop)
     assert [p.what for p in found].index("trailing slash") > 4  # what the rules name comes first
@@ -102,6 +103,32 @@ def test_weights_are_compared_as_exact_shares():
     }
     assert not compare(of, [url]).differing.rows
     assert compare({"a": of["20/100"], "b": canary(**{"canary-weight": "21"})}, [url]).differing.rows
+
+
+def test_an_answer_is_exact_after_retries_and_says_what_depends_on_load():
+    """No seed's luck: of two pods one fails one request in four, and the proxy then asks the other."""
+    shop, url = k8slb.load("shop"), "https://myshop.example.com/payments/1"
+    once = shop.with_pods("payment-1", fail=0.25)
+    assert {g.status: s for g, s in answer(once, url).shares.items()} == {200: Fraction(7, 8), 500: Fraction(1, 8)}
+    least = answer(once.with_balancer("ingress", "nginx-least-conn"), url)
+    assert {g.status: s for g, s in least.shares.items()} == {200: None, 500: None} and "some 500" in str(least)
+    assert [a["share"] for a in least.to_dict()["answers"]] == [None, None]
+    weighed = canary(**{"canary-weight": "20"}).with_balancer("ingress", "nginx-least-conn")
+    assert set(answer(weighed, f"http://{HOST}/pay").shares.values()) == {Fraction(4, 5), Fraction(1, 5)}
+
+
+def test_a_proxy_that_heeds_addresses_is_asked_from_each_node():
+    """Of three nodes one hides the client behind an address that is denied; others decide once for all addresses."""
+    shop, url = k8slb.load("shop"), "https://myshop.example.com/payments/1"
+    ingress = next(o for o in shop.objects if o.kind == "Ingress").raw
+    notes = {"nginx.ingress.kubernetes.io/denylist-source-range": shop.nodes[0].address}
+    text = json.dumps({**ingress, "metadata": {**ingress["metadata"], "annotations": notes}})
+    shares = {g.status: s for g, s in answer(shop.apply(text), url).shares.items()}
+    assert shares == {403: Fraction(1, 3), 200: Fraction(2, 3)}
+    begin = path.start(shop, url)
+    assert sum(d.layer == "ingress" for d, _ in path.met(shop.timeline, begin)) == 2  # replicas
+    hashed = shop.with_balancer("ingress", "nginx-ip-hash")
+    assert sum(d.layer == "ingress" for d, _ in path.met(hashed.timeline, begin)) == 2 * 3
 
 
 def test_the_headers_that_a_canary_reads_are_asked_with():

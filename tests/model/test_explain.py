@@ -99,7 +99,10 @@ NO_FAULTS = {
     "a label written later": (POD + SERVICE % ("web", "app: web, apps.kubernetes.io/pod-index: '0'"), ()),
     "scaled to 0": (SCALED + "---\n" + SERVICE % ("web", "app: web"), ()),
     "a port of a sidecar": (
-        POD.replace("spec: {", "spec: {initContainers: [{name: side, ports: [{containerPort: 1, name: late}]}], ")
+        POD.replace(
+            "spec: {",
+            "spec: {initContainers: [{name: side, restartPolicy: Always, ports: [{containerPort: 1, name: late}]}], ",
+        )
         + SERVICE.replace("8080", "80, targetPort: late") % ("web", "app: web"),
         (),
     ),
@@ -108,7 +111,23 @@ NO_FAULTS = {
         POD.replace("http}", "healthz}") + SERVICE.replace("8080", "80") % ("web", "app: web"),
         (),
     ),
-    "a newer field of the Gateway API": (FAULTS["misspelt-field"].replace("weigth", "brandNew"), ()),
+    "a newer field of the Gateway API": (
+        FAULTS["misspelt-field"].replace("weigth", "brandNew"),
+        ("Routes name what is not in the input: Service default/old, Service default/new",),
+    ),
+    "a worker, and a Service of others in its file": (
+        CAT + CAT.replace("cat", "dog").replace("8080", "9090") + SERVICE.replace("8080", "5432") % ("db", "app: db"),
+        (ELSEWHERE.replace("web", "db"),),
+    ),
+    "metrics and webhooks, often undeclared": (
+        POD + SERVICE.replace("port: 8080", "port: 9443, name: webhook") % ("web", "app: web"),
+        (),
+    ),
+    "gRPC of a StatefulSet, whose pods have names": (GRPC.replace("Deployment", "StatefulSet"), ()),
+    "gRPC from outside": (
+        GRPC.replace("  selector: {app: web}\n  ports", "  type: LoadBalancer\n  selector: {app: web}\n  ports"),
+        (),
+    ),
     "what an API server has written": (
         FAULTS["unknown-field"].replace("  name: web\n", "  name: web\n  uid: a-b\n"),
         (),
@@ -122,6 +141,56 @@ def test_what_is_no_fault_or_may_stand_elsewhere(name):
     told = k8slb.load(manifests).explain()
     assert not told.found
     assert told.notes == notes
+
+
+def test_pods_of_another_namespace_are_not_selected():
+    text = POD.replace("metadata: {name: web,", "metadata: {name: web, namespace: team,") + SERVICE % (
+        "front",
+        "app: web",
+    )
+    (one,) = found(text)
+    assert (one.id, one.level) == ("selects-nothing", "broken")
+    assert "would match but for namespace: default (it has namespace: team)" in one.consequence
+    assert not found(
+        text + SERVICE.replace("name: %s}", "name: %s, namespace: team}") % ("web", "app: web")
+    ).found  # they have one
+
+
+def test_a_dump_whose_slices_have_no_endpoint():
+    """What the EndpointSlice controller writes where the selector, or the name of the port, is of no pod."""
+    empty = (
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-1, uid: a-b, labels: "
+        "{kubernetes.io/service-name: web}}\naddressType: IPv4\nports: null\nendpoints: %s\n---\n"
+    )
+    one_pod = "[{addresses: [10.1.0.1], conditions: {ready: true}, targetRef: {kind: Pod, name: web}}]"
+    named = SERVICE.replace("8080", "80, targetPort: htpp") % ("web", "app: web")
+    assert [f.id for f in found(POD + SERVICE % ("web", "app: wbe") + empty % "null")] == ["selects-nothing"]
+    assert [f.id for f in found(POD + named + empty % one_pod)] == ["target-port-name"]
+
+
+NODE = "apiVersion: v1\nkind: Node\nmetadata: {name: n%d}\nstatus: {conditions: [{type: Ready, status: 'True'}]}\n---\n"
+NODES = "".join(NODE % i for i in range(3))
+
+
+def test_local_behind_a_load_balancer_is_told_until_there_is_one():
+    """A load balancer that runs has asked the health check port; one that is only written may not."""
+    local = POD.replace("spec: {", "spec: {nodeName: n1, ") + GUARDED.replace(
+        "  loadBalancerSourceRanges: [10.0.0.0/8]\n", ""
+    )
+    (one,) = found(NODES + local)
+    assert one.id == "near-only-lost" and "2/3 (66.7%) get no answer" in one.consequence
+    assert not found(NODES + local + "status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}\n").found
+    told = found(local)  # as `kubectl get all` prints it, without the nodes
+    assert not told.found
+    assert told.notes == (
+        "The nodes of their pods are not in the input, so what stays near is open: Service default/web",
+    )
+
+
+def test_grpc_by_the_name_of_the_containers_port():
+    text = GRPC.replace("  - port: 80\n    appProtocol: grpc", "  - port: 80").replace("name: http}", "name: grpc}")
+    (one,) = found(text.replace("targetPort: http", "targetPort: grpc"))
+    assert one.id == "one-connection" and "speaks grpc" in one.what
 
 
 def test_what_is_assumed_is_said():
@@ -153,7 +222,7 @@ def test_names_from_manifests_are_escaped_in_every_form():
     )
     assert "\x1b" not in f"{told}{told.markdown}{told.github}"
     row = next(line for line in told.markdown.splitlines() if "unknown" in line or "has the field" in line)
-    assert "a\\|b &lt;i>" in row
+    assert "a&#124;b &#60;i&#62;" in row
     (line,) = told.github.splitlines()
     assert line.startswith("::error file=<text>,line=4,title=unknown-field::") and "%250A" in line
     assert told.to_dict()["findings"][0]["line"] == 4

@@ -148,7 +148,7 @@ CASES = {
     "annotations-of-another": (
         ingress(notes='nginx.org/rewrites: "x"'),
         "nginx.org/rewrites",
-        "0 of these 1 annotations",
+        "What they say has no effect (1 of 1)",
         ingress(notes=f'nginx.org/rewrites: "x"\n{NGINX}proxy-body-size: 1m'),
     ),
     "canary-without-main": (
@@ -156,6 +156,13 @@ CASES = {
         "path: /new",
         "0 requests come to it (1 of its 1 paths); http://shop.example.com/new: taken by web",
         ingress() + ingress(name="canary", backend="other", notes=CANARY.format(20)),
+    ),
+    "canary-beyond": (
+        ingress(paths=("/a", "/b")) + ingress(name="canary", paths=("/a",), backend="other", notes=CANARY.format(20)),
+        "path: /a",
+        "(default-web-80), not the path: whatever goes to it is split as http://shop.example.com/a.",
+        ingress(paths=("/a", "/b"))
+        + ingress(name="canary", paths=("/a", "/b"), backend="other", notes=CANARY.format(20)),
     ),
     "canary-weight": (
         ingress() + ingress(name="canary", backend="other", notes=CANARY.format(120)),
@@ -169,6 +176,12 @@ CASES = {
         "one of 4 pods once per connection: no request is sticky, and over 20 connections that stay open the pods' "
         "load differs by 39%",
         ingress(notes=f"{NGINX}affinity: cookie"),
+    ),
+    "pooled-connections": (
+        ingress(notes=f'{NGINX}service-upstream: "true"'),
+        "service-upstream",
+        "over 20 connections that stay open the pods' load differs by 39%",
+        ingress(notes=f'{NGINX}service-upstream: "false"'),
     ),
     "tls-host-missing": (
         ingress(host="a.b.example.com", spec=TLS.format("'*.example.com'")),
@@ -206,6 +219,7 @@ def test_fires_where_it_is_wrong_and_is_silent_once_mended(name):
     assert name not in found(WEB + right)
 
 
+MESHED = "kind: Namespace\napiVersion: v1\nmetadata: {name: default, annotations: {linkerd.io/inject: enabled}}\n"
 FRONT = """
 apiVersion: apps/v1
 kind: Deployment
@@ -256,11 +270,58 @@ def test_what_may_stand_in_other_files_is_not_broken():
         ingress(backend="elsewhere") + "kind: Namespace\napiVersion: v1\nmetadata: {name: team}"
     )
     alone = WEB + ingress() + ingress(name="b", host="b.example.com", backend="other")
-    one = found(alone + ingress(name="c", host="c.example.com", backend="elsewhere"))["ingress-backend-missing"]
-    assert one.level == "surprising" and "may come from elsewhere" in one.what
-    assert "ingress-unserved" not in found(ingress(spec="  ingressClassName: cilium\n"))
-    named = found(ingress(spec="  ingressClassName: in-house\n"))["ingress-unserved"]
+    told = k8slb.load(alone + ingress(name="c", host="c.example.com", backend="elsewhere")).explain()
+    assert not told.found
+    assert "Routes name what is not in the input: Service default/elsewhere" in told.notes
+    made = "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: elsewhere}\n"  # which has Services made
+    assert not found(WEB + ingress(backend="elsewhere") + made)
+    dumped = ingress(name="c", host="c.example.com", backend="elsewhere").replace(
+        "metadata:\n", "metadata:\n  uid: a-b\n"
+    )
+    assert found(alone + dumped)["ingress-backend-missing"].level == "broken"
+    unclassed, unnamed = (
+        WEB.partition("apiVersion: networking")[0],
+        ingress().replace("  ingressClassName: nginx\n", ""),
+    )
+    unknown = ingress(spec="  ingressClassName: in-house\n")
+    assert not {"ingress-unserved"} & set(found(WEB + ingress(spec="  ingressClassName: cilium\n")))
+    named = found(unclassed + unknown)["ingress-unserved"]
     assert named.level == "surprising" and "may come from elsewhere" in named.what
+    assert not found(unknown) and not found(unclassed + unnamed)
+    assert found(WEB + unnamed)["ingress-unserved"].level == "broken"  # there is a class, and it is not the default
+    assert "Which controller serves them is not known: Ingress default/web" in k8slb.load(unknown).explain().notes
+
+
+def test_session_affinity_behind_a_controller_that_dials_the_service():
+    """To kube-proxy the controller's replicas are the clients."""
+    sticky = WEB.replace(
+        "metadata: {name: web}\nspec: {selector", "metadata: {name: web}\nspec: {sessionAffinity: ClientIP, selector"
+    )
+    upstream = ingress(notes=f'{NGINX}service-upstream: "true"')
+    one = found(sticky + upstream + (FRONT % "Local"))["affinity-of-proxies"]
+    assert one.line == line(sticky, "sessionAffinity") and "at most 3 of 4 pods" in one.consequence
+    assert "affinity-of-proxies" not in found(
+        sticky + upstream + (FRONT % "Local").replace("replicas: 3", "replicas: 4")
+    )
+    assert "pooled-connections" not in found(WEB + upstream + MESHED)
+    routed = found(sticky + GATEWAY % "traefik" + route())["affinity-bypassed"]
+    assert routed.object == "Service default/web" and "Gateway shop dials the 4 pods itself" in routed.consequence
+
+
+def test_backends_of_the_same_name_in_two_namespaces_are_two():
+    web = WEB.partition("apiVersion: networking")[0]
+    there = web.replace("metadata: {name:", "metadata: {namespace: two, name:") + ingress(name="b").replace(
+        "metadata:\n", "metadata:\n  namespace: two\n"
+    )
+    one = found(WEB + ingress(name="a") + there)["path-hidden"]
+    assert one.object == "Ingress two/b" and "Ingress default/a" in one.what
+
+
+def test_a_gateway_class_beside_another():
+    eg = "kind: GatewayClass\nmetadata: {name: eg}\nspec: {controllerName: a/b}\n"
+    one = found(GATEWAY % "outside" + "apiVersion: gateway.networking.k8s.io/v1\n" + eg)["gateway-class"]
+    assert "there is no GatewayClass outside, but eg" in one.what
+    assert not found(GATEWAY % "outside")
 
 
 @pytest.mark.parametrize(
@@ -274,6 +335,13 @@ def test_what_may_stand_in_other_files_is_not_broken():
 )
 def test_harmless_rewrites_and_defaults_are_no_finding(spec):
     assert not {"rewrite-without-capture", "path-hidden"} & set(found(WEB + spec))
+
+
+@pytest.mark.parametrize("name", ["traefik", "haproxy", "kong"])
+def test_certificates_of_other_controllers(name):
+    spec = f"  ingressClassName: {name}\n  tls:\n  - hosts: ['%s']\n    secretName: cert\n"
+    assert "tls-host-missing" in found(WEB + ingress(spec=spec % "www.example.com"))
+    assert not found(WEB + ingress(spec=spec % "shop.example.com"))
 
 
 def test_the_class_nginx_is_of_two_projects():
@@ -338,7 +406,7 @@ def route(**values):
             "gateway-class",
             GATEWAY % "tarefik" + route(),
             "gatewayClassName",
-            "none of its 1 listeners listens, and the HTTPRoutes that name it (1)",
+            "nobody listens on its ports, and the HTTPRoutes that name it (1)",
         ),
         (
             "route-without-gateway",
@@ -363,6 +431,14 @@ def route(**values):
             GATEWAY % "traefik" + route(backend="othr"),
             "name: othr",
             "10% of the requests that the rule",
+        ),
+        (
+            "route-parent-group",
+            route().replace(
+                "name: shop\n    namespace: default\n    sectionName: http", "name: web\n    kind: Service"
+            ),
+            "kind: Service",
+            "its rules (1 in all) get 0 requests",
         ),
         ("route-backend", GATEWAY % "traefik" + route(port=8080), "port: 8080", "10% of the requests that the rule"),
         (
@@ -435,3 +511,21 @@ def test_a_mesh_route_that_leads_nowhere(name, host, subset):
     )
     assert one.consequence.startswith("25% of the requests that the route takes are answered 503")
     assert not {f for f in found(WEB + MESH % ("web", "v1")) if f.startswith("mesh")}
+
+
+def test_a_route_that_only_a_mesh_reads():
+    of_service = route().replace("namespace: default\n    sectionName: http", 'kind: Service\n    group: ""')
+    space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}\n---\n"
+    notes = ["only a mesh reads" in str(k8slb.load(t + WEB + of_service).explain().notes) for t in ("", space)]
+    assert notes == [True, False]
+
+
+def test_a_mesh_route_behind_one_that_takes_all():
+    text = (
+        WEB + MESH % ("web", "v1") + "  - match: [{uri: {prefix: /new}}]\n    route: [{destination: {host: other}}]\n"
+    )
+    one = found(text)["mesh-never-taken"]
+    assert one.line == line(text, "- match") and "come to route 1 (other)" in one.consequence
+    assert "mesh-never-taken" not in found(
+        text.replace("  - route:", "  - match: [{uri: {prefix: /old}}]\n    route:", 1)
+    )

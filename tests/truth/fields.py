@@ -19,6 +19,7 @@ KINDS |= {f"apps/v1/{k}": f"V1{k}" for k in APPS}
 KINDS |= {f"networking.k8s.io/v1/{k}": f"V1{k}" for k in ("Ingress", "IngressClass", "ServiceCIDR")}
 KINDS |= {"discovery.k8s.io/v1/EndpointSlice": "V1EndpointSlice"}
 KINDS |= {"autoscaling/v2/HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler"}
+OLDER = {"V1PodSpec": {"workloadRef": ""}}  # which a minor version before this one had (alpha of 1.35)
 GATEWAY = "gateway.networking.k8s.io"
 ROUTED = ("GatewayClass", "Gateway", "HTTPRoute", "ReferenceGrant")
 
@@ -33,7 +34,7 @@ def of_kubernetes():
         if name not in found:
             cls = getattr(models, name)
             types = {f: next(iter(re.findall(r"\w*V\d\w+", t)), "") for f, t in cls.openapi_types.items()}
-            found[name] = {cls.attribute_map[f]: t for f, t in types.items()}
+            found[name] = {cls.attribute_map[f]: t for f, t in types.items()} | OLDER.get(name, {})
             todo += filter(None, types.values())
     version = re.search(r"release-([\d.]+)", sys.modules[models.V1Service.__module__].__doc__)
     return found, version[1]

@@ -196,6 +196,17 @@ def test_a_named_port_of_a_sidecar():
     assert ask(pod % first.replace("RESTART", "") + to, "tcp://a:80").action == "reject"
 
 
+def test_nodes_that_only_pods_name():
+    """`kubectl get pods` prints no Node, but says which node each pod is on; the API's own lists say no kind."""
+    pod = "- {metadata: {name: %s, labels: {app: a}}, spec: {nodeName: %s, containers: [{name: c}]}}\n"
+    text = "apiVersion: v1\nkind: PodList\nitems:\n" + pod % ("one", "ip-1") + pod % ("two", "ip-2") + "---\n"
+    cluster = k8slb.load(text + service("internalTrafficPolicy: Local, selector: {app: a}, ports: [{port: 80}]"))
+    assert [n.name for n in cluster.nodes] == ["ip-1", "ip-2"] and cluster.node["ip-1"].zone == ""
+    assert cluster.pod_name(cluster.trace("tcp://a:80", from_="pod:default/two").pod) == "two"
+    assert len(k8slb.load(text.replace("ip-", "node-")).nodes) == 2  # node-1, node-2
+    assert len(k8slb.load(text.replace("ip-1", "node-a").replace("ip-2", "node-c")).nodes) == 3
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 

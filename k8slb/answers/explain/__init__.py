@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...cluster import Cluster, grouped
-from ...errors import InputError, NotModelled, Tell, printable, silent
+from ...errors import InputError, NotModelled, Tell, annotation, marked_up, one_line, silent
 from ...objects import HTTPRoute, Ingress, Other
 from ...scheduling import some
 from . import fields, routes, services  # noqa: F401 (they register their checks)
@@ -59,7 +59,7 @@ class Findings:
 
     def __str__(self) -> str:
         told = [_paragraph(*group) for group in self.groups]
-        return printable("\n\n".join([*told, "\n".join([self.said, *(f"  {note}" for note in self.notes)])]))
+        return "\n\n".join([*told, "\n".join(map(one_line, [self.said, *(f"  {note}" for note in self.notes)]))])
 
     __repr__ = __str__
 
@@ -70,8 +70,8 @@ class Findings:
         for told, others in self.groups:
             rows += ([f.level, f.place, f.what, f.consequence, f.fix] for f in told)
             rows += [[told[0].level, "", _others(others), "", ""]] * bool(others)
-        table = "".join(f"| {' | '.join(map(_markdown, row))} |\n" for row in rows) + "\n" if self.found else ""
-        return table + "\n\n".join(map(_markdown, [self.said, *self.notes])) + "\n"
+        table = "".join(f"| {' | '.join(map(marked_up, row))} |\n" for row in rows) + "\n" if self.found else ""
+        return table + "\n\n".join(map(marked_up, [self.said, *self.notes])) + "\n"
 
     @property
     def github(self) -> str:
@@ -80,9 +80,8 @@ class Findings:
         for f in self.found:
             level = "error" if f.level == "broken" else "warning"
             where = {"file": f.file, "line": f.line or 1} if f.file else {}
-            told = ",".join(f"{k}={_annotation(v, ':,')}" for k, v in {**where, "title": f.id}.items())
-            lines.append(f"::{level} {told}::{_annotation(f'{f.what} {f.consequence} Fix: {f.fix}')}\n")
-        return "".join(lines) or f"::notice::{_annotation(self.said)}\n"
+            lines.append(annotation(level, f"{f.what} {f.consequence} Fix: {f.fix}", **where, title=f.id) + "\n")
+        return "".join(lines) or annotation("notice", self.said) + "\n"
 
 
 def findings(cluster: Cluster, progress: Tell = silent) -> Findings:
@@ -114,7 +113,7 @@ def _looked_at(cluster: Cluster) -> str:
     rules += sum(len(r.spec.rules) for r in cluster.of(HTTPRoute))
     told = [*(counts - unread).items()] + [("rule", rules)] * bool(rules)
     named = ", ".join(f"{n:,} {kind}{('es' if kind.endswith('s') else 's') * (n != 1)}" for kind, n in told)
-    return named + f" (not looked into: {some(sorted(unread), 12)})" * bool(unread)
+    return (named or "0 objects") + f" (not looked into: {some(sorted(unread), 12)})" * bool(unread)
 
 
 def _others(group: list[Finding]) -> str:
@@ -122,15 +121,6 @@ def _others(group: list[Finding]) -> str:
 
 
 def _paragraph(told: list[Finding], others: list[Finding]) -> str:
-    lines = [x for f in told for x in (f"{f.level}: {f.what}", f.place, f.consequence, f"Fix: {f.fix}") if x]
-    lines += [_others(others)] * bool(others)
-    return "\n  ".join(lines).replace("\n  broken: ", "\nbroken: ").replace("\n  surprising: ", "\nsurprising: ")
-
-
-def _markdown(text: str) -> str:
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    return "".join("\\" + ch if ch in "\\`*_[]|" else ch for ch in text)
-
-
-def _annotation(value: object, more: str = "") -> str:
-    return "".join(f"%{ord(ch):02X}" if ch in "%\r\n" + more else ch for ch in printable(str(value)))
+    below = [[f"  {x}" for x in (f.place, f.consequence, f"Fix: {f.fix}") if x] for f in told]
+    lines = [x for f, its in zip(told, below, strict=True) for x in (f"{f.level}: {f.what}", *its)]
+    return "\n".join(map(one_line, lines + [f"  {_others(others)}"] * bool(others)))

@@ -7,12 +7,13 @@ from math import sqrt
 from ... import path
 from ...cluster import Cluster, grouped
 from ...controllers import INGRESS_NGINX, KNOWN
-from ...decision import Timeline
+from ...decision import Timeline, pod_place
 from ...endpoints import of_port
 from ...layers.ingress import certificate_for
 from ...layers.ingress.match import Answered, behind, takers
 from ...layers.ingress.nginx_annotations import ALLOWED, DENIED, LIMITS, PREFIX, annotation, number
 from ...layers.ingress.nginx_upstreams import is_canary, port_of
+from ...layers.mesh.members import member_at
 from ...objects import Ingress
 from ...traffic import Request
 from .asking import NOTES, ask, host_of, listed, meant, near, rules, serving
@@ -21,6 +22,11 @@ from .finding import Finding, each, of
 NOTE = ("metadata", "annotations")
 STICKY = {"affinity": "cookie", "upstream-hash-by": ".", "load-balance": "ewma"}  # what service-upstream undoes
 CLUSTER_IP = "/(service-upstream|service.nativelb|use-cluster-ip)$"  # what has controllers dial it
+BY_HOST = (
+    "nginx.org/ingress-controller",
+    "haproxy.org/ingress-controller",
+    "ingress-controllers.konghq.com/kong",
+)  # TLS
 POOL = 20  # the number of connections for which an unevenness is told
 
 
@@ -45,8 +51,9 @@ def not_read(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
 
 @each(Ingress)
 def undone(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
-    """Stickiness that something else undoes."""
-    known, nginx = KNOWN.get(view.served[ingress.key].controller), serving(view, ingress, INGRESS_NGINX)
+    """Stickiness, or balancing, that something else undoes."""
+    served, nginx = view.served[ingress.key].controller, serving(view, ingress, INGRESS_NGINX)
+    known = KNOWN.get(served)
     pooled = nginx and annotation(ingress, "service-upstream") == "true"
     asked = [n for n, only in STICKY.items() if re.match(only, annotation(ingress, n))]
     backends = [behind(view, route, port_of)[:2] for _, route in rules(ingress) if route.backend.service]
@@ -54,11 +61,19 @@ def undone(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
         pods = sum(e.ready for e in of_port(view, service, port))
         told = {"service": service, "pods": pods, "ingress": ingress, "known": known, "names": listed(asked)}
         dialled = any(re.search(CLUSTER_IP, n.lower()) for one in (ingress, service) for n in one.metadata.annotations)
+        told |= {"uneven": sqrt((pods - 1) / POOL), "pool": POOL} if pods else {}
         if pooled and asked and pods > 1:
-            told |= {"uneven": sqrt((pods - 1) / POOL), "pool": POOL}
             yield of("sticky-undone", ingress, *NOTE, PREFIX + asked[0], **told)
-        elif service.spec.sessionAffinity == "ClientIP" and known and known.dials == "pods" and not dialled:
-            yield of("affinity-bypassed", service, "spec", "sessionAffinity", **told)
+        elif service.spec.sessionAffinity == "ClientIP" and known and known.dials == "pods":
+            told |= {"title": known.title, "replicas": max(1, len(view.controllers[served].pods))}
+            if dialled and pods > told["replicas"]:
+                yield of("affinity-of-proxies", service, "spec", "sessionAffinity", **told)
+            elif not dialled:
+                yield of("affinity-bypassed", service, "spec", "sessionAffinity", **told)
+        elif pooled and pods > 1:
+            own = view.selected(service.namespace, service.spec.selector)[:1]
+            if not any(member_at(view, pod_place(p)).mesh for p in own):  # which would see each request
+                yield of("pooled-connections", ingress, *NOTE, PREFIX + "service-upstream", **told)
 
 
 @each(Ingress)
@@ -92,8 +107,9 @@ def _told(view: Cluster) -> bool:
 
 @each(Ingress)
 def certificates(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
-    controller, tls, notes = serving(view, ingress), ingress.spec.tls, ingress.metadata.annotations
-    if not controller or not tls:
+    tls, notes, served = ingress.spec.tls, ingress.metadata.annotations, view.served[ingress.key].controller
+    modelled, controller = serving(view, ingress), view.controllers.get(served)
+    if not controller or not tls or not (modelled or served in BY_HOST):
         return
     own, named = KNOWN[controller.name].certificate, {h for t in tls for h in t.hosts}
     told = {"secrets": listed(t.secretName for t in tls if t.secretName), "own": own or "another certificate"}
@@ -109,7 +125,7 @@ def certificates(view: Cluster, ingress: Ingress) -> Iterator[Finding]:
         for j, host in enumerate(one.hosts if not aliased else ()):
             ruled = any(h in view.hosts for h in takers(host))
             ruled = ruled or ("*" in host and any(h.endswith(host[1:]) for h in view.hosts))
-            way = None if ruled or host in view.gateway_hosts else ask(view, controller, host, "/")
+            way = ask(view, modelled, host, "/") if modelled and not (ruled or host in view.gateway_hosts) else None
             if way and isinstance(way.found, Answered) and way.found.status == 404:
                 at, like = ("spec", "tls", i, "hosts", j), near(host, view.hosts)
                 hint = f"; {like} has rules" if like else ""

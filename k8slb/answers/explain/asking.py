@@ -16,6 +16,7 @@ from ...scheduling import some
 from ...traffic import flow_of
 from ..compare import mistaken
 from .finding import Finding, of
+from .services import operated_by
 
 NOTES, NIC = table_of("annotations"), KNOWN["nginx.org/ingress-controller"]
 
@@ -44,8 +45,13 @@ def ask(view: Cluster, controller: Controller, host: str, path: str) -> Way:
 
     def asked() -> Way:
         how, urls = SEMANTICS[controller.name], (url_of(host, path, scheme) for scheme in ("http", "https"))
-        ways = [Way(url, how.match(view, controller, flow_of(url).request)[0]) for url in urls]
-        return next((w for w in ways if isinstance(w.found, Matched)), ways[0])
+        ways = (Way(url, how.match(view, controller, flow_of(url).request)[0]) for url in urls)
+        first = next(ways)
+        return (
+            first
+            if isinstance(first.found, Matched)
+            else next((w for w in ways if isinstance(w.found, Matched)), first)
+        )
 
     return view.once(("asked", controller.name, host, path), asked)
 
@@ -94,9 +100,10 @@ def percent(part: int, total: int) -> str:
 
 
 def near(name: str, names: Iterable[str], like: float = 0.8) -> str:
-    """The name that is meant, where `name` is a slip of the pen; one that only goes on is no slip."""
-    found = get_close_matches(name, [n for n in names if n], 3, like)
-    return "" if name in found else next((n for n in found if not name.startswith(n)), "")
+    """The name that is meant, where `name` is a slip of the pen; one that only goes on is no slip, nor a number."""
+    found, digits = get_close_matches(name, [n for n in names if n], 3, like), re.compile(r"\d+")
+    slips = (n for n in found if not name.startswith(n) and digits.sub("", n) != digits.sub("", name))
+    return "" if name in found else next(slips, "")
 
 
 def missing(
@@ -109,10 +116,11 @@ def missing(
     alone = ((o.namespace, o.origin.file, o.name) for o in view.of(kind) if o.key not in _named(view))
     unused = view.once((kind, "alone"), lambda: grouped((a[:2], a[2]) for a in alone))
     like, unused = near(name, mine.get(space, [])[:100]), unused.get((space, one.origin.file), ())
-    hint = f"; {like or listed(unused)} is there" if like or unused else ""
+    hint = f"; {like} is there" if like else f"; its file has {listed(unused)}" if unused else ""
     hint = hint or (f"; one of that name is in {listed(there)}" if there else "")
     dumped = one.raw["metadata"].get("uid") and space in mine  # `kubectl get` prints all of a namespace
-    if hint or beside or dumped:
+    made = view.once("operated", lambda: {o.namespace for o in view.objects if operated_by(o)})
+    if like or dumped or ((hint or beside) and space not in made):
         yield of(text, one, *at, hint=hint, name="/".join(key), **told)
     else:
         yield f"Routes name what is not in the input: {kind.__name__} {'/'.join(key)}"

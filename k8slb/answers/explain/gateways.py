@@ -5,10 +5,11 @@ from urllib.parse import quote
 
 from ... import routes
 from ...cluster import Cluster, grouped
+from ...decision import Place, pod_place
 from ...derive import GATEWAY_CLASSES
 from ...layers.gateway import NOT_ATTACHED, attached
 from ...layers.mesh.istio import SUFFIX
-from ...layers.mesh.members import ROOT
+from ...layers.mesh.members import ROOT, member_at
 from ...objects import DestinationRule, Gateway, GatewayClass, HTTPRoute, Service, VirtualService
 from ...objects.gateways import GROUP
 from ...routes import Entry
@@ -21,9 +22,10 @@ from .finding import Finding, each, of
 def gateway_as_written(view: Cluster, gateway: Gateway) -> Iterator[Finding]:
     name, listeners = gateway.spec.gatewayClassName, gateway.spec.listeners
     known = {c.name for c in view.of(GatewayClass)} | GATEWAY_CLASSES.keys()
-    if name not in known and (like := near(name, known)):
+    beside = listed(c.name for c in view.of(GatewayClass) if c.origin.file == gateway.origin.file)
+    if name not in known and (like := near(name, known) or beside):
         count = len(view.routes_of.get(("Gateway", *gateway.key[1:]), ()))
-        told = {"name": name, "near": like, "routes": count, "listeners": len(listeners)}
+        told = {"name": name, "near": like, "routes": count}
         yield of("gateway-class", gateway, "spec", "gatewayClassName", **told)
     spoken: dict[int, str] = {}
     for i, one in enumerate(listeners):
@@ -57,11 +59,33 @@ def not_attached(view: Cluster, route: HTTPRoute) -> Iterator[Finding | str]:
 
 
 @each(HTTPRoute)
+def read_by_a_mesh(view: Cluster, route: HTTPRoute) -> Iterator[Finding | str]:
+    """A route of a Service, where nobody who asks is in a mesh."""
+    for i, ref in enumerate(route.spec.parentRefs):
+        if (ref.group, ref.kind) == (GROUP, "Service"):
+            told = {"service": ref.name, "rules": len(route.spec.rules)}
+            yield of("route-parent-group", route, "spec", "parentRefs", i, "kind", **told)
+    if named := [ref.name for ref in route.spec.parentRefs if (ref.group, ref.kind) == ("", "Service")]:
+        spaces = (Place("pod", f"{space}/client") for space in {o.namespace for o in view.objects})
+        if not view.once("meshed", lambda: any(member_at(view, x).mesh for x in (*spaces, *map(pod_place, view.pods)))):
+            yield (
+                f"{route}: only a mesh reads what it says of Service {listed(named)}, and no pod or Namespace of this "
+                "input is in one by its labels, so it changes no request here"
+            )
+
+
+@each(HTTPRoute)
 def backends_as_written(view: Cluster, route: HTTPRoute) -> Iterator[Finding | str]:
     for i, rule in enumerate(route.spec.rules):
         total, at, name = sum(ref.weight for ref in rule.backendRefs), ("spec", "rules", i), rule.name or i
         mine = [(j, r) for j, r in enumerate(rule.backendRefs) if (r.group, r.kind) == ("", "Service")]  # others: open
         keys = [(ref.namespace or route.namespace, ref.name) for _, ref in mine]
+        gateways = [p.name for p in route.spec.parentRefs if p.kind == "Gateway"]
+        for service in (view.services[k] for k in keys if k in view.services and gateways):
+            if service.spec.sessionAffinity == "ClientIP":
+                pods = len(view.selected(service.namespace, service.spec.selector))
+                by = {"title": f"Gateway {gateways[0]}", "ingress": route, "pods": pods}
+                yield of("affinity-bypassed", service, "spec", "sessionAffinity", **by)
         if rule.backendRefs and not total:
             yield of("route-without-weight", route, *at, "backendRefs", rule=name)
         for (j, ref), key in zip(mine, keys, strict=True):
@@ -101,6 +125,17 @@ def _meant(one: Entry, host: str) -> list[Request]:
     paths = [match.path.value] + [f"{match.path.value.removesuffix('/')}/below"] * (match.path.type == "PathPrefix")
     headers, end = tuple((h.name.lower(), h.value) for h in match.headers), query and f"?{query}"
     return [Request("http", host_of(host), path + end, match.method or "GET", headers) for path in paths]
+
+
+@each(VirtualService)
+def routes_after_all(view: Cluster, virtual: VirtualService) -> Iterator[Finding]:
+    """Routes behind one that takes every request."""
+    written = virtual.spec.http
+    by = next((i for i, r in enumerate(written) if not r.match), len(written))
+    for i, route in [(i, r) for i, r in enumerate(written) if i > by][:1]:
+        to = listed(p.destination.host for p in route.route) or "no destination"
+        told = {"by": written[by].name or by, "route": route.name or i, "to": to, "count": len(written) - by - 1}
+        yield of("mesh-never-taken", virtual, "spec", "http", i, **told)
 
 
 @each(VirtualService)

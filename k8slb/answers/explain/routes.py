@@ -17,7 +17,7 @@ from ...layers.ingress import SEMANTICS, spec
 from ...layers.ingress.ingress_nginx import Server, configuration
 from ...layers.ingress.match import Answered, Matched, Route, age_unknown, behind, default
 from ...layers.ingress.nginx_annotations import PREFIX, annotation, number
-from ...layers.ingress.nginx_upstreams import is_canary
+from ...layers.ingress.nginx_upstreams import is_canary, name_of
 from ...objects import Ingress, Object, Service
 from ..compare import TABLE
 from . import annotations, gateways  # noqa: F401 (they register their checks)
@@ -128,7 +128,8 @@ def _taken(view: Cluster, controller: Controller, host: str, route: Route) -> It
             yield Wrong("location-twice", one, at, loc.path, told | {"loc": loc, "to": to, "place": _place(to)})
     if not any(w.by(route) for w in ways):
         open_ = because or (controller.name, route.kind) == (SPEC, "ImplementationSpecific")  # whether it is a pattern
-        alike = answered - {404} or any(o.backend == route.backend for o in others)
+        own = (route.ingress.namespace, route.backend)
+        alike = answered - {404} or any((o.ingress.namespace, o.backend) == own for o in others)
         if expression and not open_ and not alike:
             yield Wrong("path-is-no-expression", one, at, route.path, told | {"by": KNOWN[controller.name].title})
         elif others and not expression and not alike:
@@ -147,7 +148,7 @@ def _taken(view: Cluster, controller: Controller, host: str, route: Route) -> It
         way, (name, _, by) = ask(view, controller, host, further), because.partition(" of ")
         asker = view.once("Ingresses by name", lambda: {str(i): i for i in view.of(Ingress)})[by]
         told = {"url": way.url, "route": route, "host": host or "any host", "name": name, "one": one}
-        if way.by(route):
+        if way.by(route) and route.backend.service:
             yield Wrong("paths-become-expressions", asker, (*NOTE, PREFIX + name), host, told)
 
 
@@ -159,6 +160,7 @@ def _canary(view: Cluster, controller: Controller, host: str, route: Route) -> I
     """A canary that gets no request, or all."""
     one, way, server = route.ingress, ask(view, controller, host, route.path or "/"), configuration(view, controller)
     kept = server.servers[host].kept if host in server.servers else {}
+    named = {(h, r.path or "/", "Exact" if r.kind == "Exact" else "Prefix") for h, r in rules(one)}
     main = kept.get((route.path or "/", "Exact" if route.kind == "Exact" else "Prefix"))
     weight, total = number(one, "canary-weight"), max(100, number(one, "canary-weight-total", 100))
     chosen = any(annotation(one, f"canary-by-{by}") for by in ("header", "cookie"))
@@ -170,6 +172,12 @@ def _canary(view: Cluster, controller: Controller, host: str, route: Route) -> I
         given = "canary-weight" if annotation(one, "canary-weight") else "canary"
         share = "100%" if weight > total else "0%"
         yield Wrong("canary-weight", one, (*NOTE, PREFIX + given), "", told | {"share": share})
+    else:
+        hosts = ((h, server.servers[h].kept) for h in _paths(view, controller) if h in server.servers)
+        every = {(h, *at) for h, kept in hosts for at, to in kept.items() if name_of(to) == name_of(main)}
+        if more := sorted(every - named):
+            told |= {"service": name_of(main), "more": listed(url_of(h, path) for h, path, _ in more)}
+            yield Wrong("canary-beyond", one, (*route.at, "path"), name_of(main), told)
 
 
 @each(Ingress)

@@ -28,7 +28,7 @@ from ..trace import FAILED
 from .finding import TEXTS, Finding, each, of
 
 CONFIGURES = frozenset(TEXTS["kinds that make no pods"])  # "GROUP" or "GROUP/KIND", of kinds that no type reads
-GRPC = ("grpc", "http2", "h2c", "kubernetes.io/h2c")
+GRPC = r"(.*-)?(grpcs?|h2c)(-(?!web|xds).*)?|http2|kubernetes.io/h2c"
 MAX_SHARES = 100_000  # nodes times pods of which exact shares are worked out
 MOST = 100  # objects of a namespace that a Service is compared with, to find whose pods it may mean
 # labels that controllers put on the pods they make, so that no template has them
@@ -36,6 +36,7 @@ WRITTEN_LATER = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-i
 OVERLOAD = Fraction(6, 5)  # hottest over fair: what the EndpointSlice controller too calls an overload (20%)
 USERS = 10  # connections that stay open, in what is said of them
 ASIDE = "health|metrics|prom|probe|admin|debug"  # a pod that names no other port may serve where it names none
+CHECKED = " A load balancer that asks healthCheckNodePort sends nothing there."
 NODE_PORTS = range(30_000, 32_768)  # --service-node-port-range
 
 
@@ -100,8 +101,8 @@ def _assumed(view: Cluster) -> str:
 
 
 def _given(view: Cluster, service: k8s.Service) -> bool:
-    """Whether its EndpointSlices are in the input."""
-    return any(part.raw for part in view.slices(service))
+    """Whether the input's EndpointSlices have endpoints of it."""
+    return any(part.raw and part.endpoints for part in view.slices(service))
 
 
 # --- who is selected -------------------------------------------------------------------------------------------------
@@ -116,17 +117,25 @@ def _labels(one: k8s.Object) -> dict[str, str] | None:
     return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else None
 
 
-def _operated(one: k8s.Object) -> bool:
-    """Whether it may be of a kind whose operator makes pods."""
+def _declared(one: k8s.Object) -> set[str | int]:
+    """The names and numbers of the ports of its pods."""
+    spec = one.spec if isinstance(one, k8s.Pod) else one.spec.template.spec if isinstance(one, k8s.Workload) else None
+    return {x for c in (spec.containers if spec else ()) for p in c.ports for x in (p.name, p.containerPort) if x}
+
+
+def operated_by(one: k8s.Object) -> bool:
+    """Whether it may be of a kind whose operator makes pods and Services."""
     group = one.apiVersion.rpartition("/")[0]
     own = "." in group and not group.endswith(".k8s.io")
     return isinstance(one, k8s.Other) and own and not {group, f"{group}/{one.kind}"} & CONFIGURES
 
 
-def _alike(service: k8s.Service, one: k8s.Object, has: dict[str, str], selected: bool) -> tuple[bool, int, float]:
-    """How much it looks as if the Service were for the pods of `one`, which another Service selects or not: whether it
-    does, how many labels match, how near the others come."""
-    selector, beside = service.spec.selector, one.origin.file == service.origin.file
+def _alike(
+    service: k8s.Service, one: k8s.Object, has: dict[str, str], selected: bool, fits: bool
+) -> tuple[bool, int, float]:
+    """How much it looks as if the Service were for the pods of `one`, which another Service selects or not, and whose
+    ports fit or which are alone with it: whether it does, how many labels match, how near the others come."""
+    selector, beside = service.spec.selector, fits and one.origin.file == service.origin.file
     near = max(SequenceMatcher(None, v, str(has.get(k, ""))).ratio() for k, v in selector.items())
     values = {*selector.values()} & {*map(str, has.values())} - {"true", "false"}
     exact = len(selector.items() & has.items())
@@ -139,7 +148,10 @@ def selectors(view: Cluster, _: Any) -> Iterator[Finding | str]:
     makers = [(o, found) for o in view.objects if (found := _labels(o)) is not None]
     by_label = grouped(((m[0].namespace, *label), m) for m in makers for label in m[1].items())
     by_name = grouped(((m[0].namespace, name), m) for m in makers for name in {"", m[0].name})
-    operated, operators = {o.namespace for o in view.objects if _operated(o)}, bool(view.of("CustomResourceDefinition"))
+    of_label = grouped(((m[0].origin.file, *label), m) for m in makers for label in m[1].items())
+    operated = view.once("operated", lambda: {o.namespace for o in view.objects if operated_by(o)})
+    operators = bool(view.of("CustomResourceDefinition"))
+    of_file = Counter(o.origin.file for o in [*view.of(k8s.Service), *(m[0] for m in makers)])
     selected, left, elsewhere = set(), {}, []
     for service in view.of(k8s.Service):
         selector = {k: v for k, v in service.spec.selector.items() if k not in WRITTEN_LATER}
@@ -150,15 +162,24 @@ def selectors(view: Cluster, _: Any) -> Iterator[Finding | str]:
             left[service.key] = service, selector, here
     for service, selector, here in left.values():
         few = [by_name.get((service.namespace, name), [])[:MOST] for name in (service.name, "")]
-        ranked = ((_alike(service, *m, m[0].key in selected), m) for m in (*here[:MOST], *few[0], *few[1]))
+        file, ports = service.origin.file, {p.target for p in service.spec.ports}
+        ranked = (
+            (_alike(service, *m, m[0].key in selected, of_file[file] == 2 or bool(ports & _declared(m[0]))), m)
+            for m in (*here[:MOST], *few[0], *few[1])
+        )
         (sure, exact, _), (one, has) = max(ranked, key=itemgetter(0), default=((False, 0, 0), (None, {})))
+        others = min((of_label.get((file, *label), []) for label in selector.items()), key=len)[:MOST]
+        away = next((m for m in others if selector.items() <= m[1].items() and m[0].key not in selected), None)
+        if away and not exact:
+            sure, one, has = True, away[0], away[1] | {"namespace": away[0].namespace}
+            selector |= {"namespace": service.namespace}
         if not sure or service.namespace in (*operated, "kube-system") or (operators and not exact):
             elsewhere.append(f"{service.namespace}/{service.name}")
             continue
         wrong = {k: v for k, v in selector.items() if has.get(k) != v}
         told = {"wrong": _pairs(wrong), "has": _pairs({k: has.get(k, "nothing") for k in wrong}), "one": one}
         door = Door(view, service, 0) if service.spec.ports else None
-        told |= {"selector": _pairs(selector), "fate": door.fate if door else "its name has no address"}
+        told |= {"selector": _pairs(service.spec.selector), "fate": door.fate if door else "its name has no address"}
         yield of("selects-nothing", service, "spec", "selector", **told)
     if elsewhere:
         yield f"The pods of these Services are not in the input: {some(elsewhere)}."
@@ -170,9 +191,9 @@ def ports(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
     for door in doors:
         named, protocol = door.port.target, door.port.protocol
         known = [p for p in door.pods if p.port_for(named, protocol) is not None]
-        if isinstance(named, str) and door.pods and not _given(view, service):
+        if isinstance(named, str) and door.pods:
             name = "target-port-name" if not known else "target-port-some" if len(known) < len(door.pods) else ""
-            if name:
+            if name and (known or not door.ends):
                 yield of(name, service, *door.at, "targetPort", door=door, known=len(known))
         slices = [x for x in view.slices(service) if x.endpoints]
         if door.ends and not any(e.ready or (e.serving and e.terminating) for e in door.ends):
@@ -181,7 +202,8 @@ def ports(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
             has = some(f"{p.name or 'no name'}/{p.protocol}" for part in slices for p in part.ports)
             yield of("slice-port-name", service, *door.at, door=door, has=has, slice=slices[0])
     wanted = {(d.port.target, d.port.protocol) for d in doors}
-    if doors and not any(isinstance(target, str) for target, _ in wanted) and not _given(view, service):
+    aside = all(re.search(f"{ASIDE}|webhook", f"{service.name} {d.port.name}") for d in doors)  # often undeclared
+    if not aside and not any(isinstance(target, str) for target, _ in wanted):
         pods = [(p, {(x.containerPort, x.protocol) for x in p.spec.ports}) for p in doors[0].pods]
         serving = [(p, ports) for p, ports in pods if not all(re.search(ASIDE, x.name) for x in p.spec.ports)]
         if without := [p for p, ports in serving if not ports & wanted]:
@@ -222,9 +244,10 @@ def over(view: Cluster, asked: Iterable[tuple[Fraction, str, str | None]]) -> tu
 
 
 @each(k8s.Service)
-def near_only(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
+def near_only(view: Cluster, service: k8s.Service) -> Iterator[Finding | str]:
     """Policies that keep traffic near, where enough is known of where the pods are."""
-    service, spec = view.services[service.namespace, service.name], service.spec
+    made, spec = service.status.loadBalancer.ingress, service.spec
+    service = view.services[service.namespace, service.name]
     if not spec.ports or service.headless:
         return
     door, blocked = Door(view, service, 0), ("NoSchedule", "NoExecute")
@@ -239,19 +262,25 @@ def near_only(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
     parts, scheme = [(Fraction(len(several), len(nodes)), several[0]) for several in alike], door.port.protocol.lower()
     inside = [(weight, door.url, n.name) for weight, n in parts]
     policies = ("internalTrafficPolicy", "trafficDistribution")
-    asked = {f: inside for f in policies if getattr(spec, f) not in (None, "Cluster")}
+    asked = [(f, inside) for f in policies if getattr(spec, f) not in (None, "Cluster")]
+    at_nodes = [(weight, f"{scheme}://{n.address}:{door.port.nodePort}", None) for weight, n in parts]
     outer, local, address = "externalTrafficPolicy", spec.externalTrafficPolicy == "Local", ""
     if local and spec.type == "LoadBalancer" and not spec.loadBalancerSourceRanges:  # which may leave out whoever asks
         address = next((i.ip or i.hostname for i in service.status.loadBalancer.ingress), "")
-        asked |= {outer: [(Fraction(1), f"{scheme}://{address}:{door.number}", None)]} if address else {}
+        asked += [(outer, [(Fraction(1), f"{scheme}://{address}:{door.number}", None)])] * bool(address)
+        asked += [(outer, at_nodes)] * bool(door.port.nodePort and not made and view.of(k8s.Node))  # one not made yet
     elif spec.type == "NodePort" and (local or closed):
-        asked[outer] = [(weight, f"{scheme}://{n.address}:{door.port.nodePort}", None) for weight, n in parts]
-    for field, connections in asked.items():
+        asked.append((outer, at_nodes))
+    if asked and own - view.node.keys():
+        yield f"The nodes of their pods are not in the input, so what stays near is open: {service}"
+        return
+    for field, connections in asked:
         shares, lost = over(view, connections)
         hot, fair = max(shares.values(), default=Fraction(0)), (1 - lost) / len(ends)
         told = {"door": door, "field": field, "value": getattr(spec, field), "nodes": len(nodes), "lost": part(lost)}
         told |= {"least": "" if placed or lost == 1 else "at least ", "assumed": _assumed(view)}
         told["empty"] = len({n.name for n in nodes} - own)
+        told["unless"] = CHECKED if spec.type == "LoadBalancer" and field == outer else ""
         if lost and told["value"] == "Cluster":
             yield of("node-port-closed", service, *door.at, "nodePort", **told)
         elif lost:
@@ -260,17 +289,23 @@ def near_only(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
         elif fair and hot / fair >= OVERLOAD:
             told |= {"times": f"{float(hot / fair):.2f}", "pod": view.pod_name(max(shares, key=shares.get))}
             yield of("near-only-uneven", service, "spec", field, hot=part(hot), fair=part(fair), **told)
+            break
 
 
 @each(k8s.Service)
 def one_connection(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
     """gRPC and HTTP/2 through a ClusterIP, where nothing on the way knows requests."""
     proxied = view.once("proxied", lambda: {*_backends(view)})
-    through = not service.headless and (service.namespace, service.name) not in proxied
+    outside = service.spec.type == "LoadBalancer"  # for many clients, most of whom come once
+    through = not (service.headless or outside or (service.namespace, service.name) in proxied)
     for door in (Door(view, service, i) for i in range(len(service.spec.ports) * through)):
-        spoken, pods = door.port.appProtocol or door.port.name, door.ready
+        declared = (
+            x.name for p in door.pods[:1] for x in p.spec.ports if door.port.target in (x.name, x.containerPort)
+        )
+        spoken, pods = door.port.appProtocol or door.port.name or next(declared, ""), door.ready
         meshed = any(member_at(view, pod_place(p)).mesh for p in door.pods[:1])
-        if pods > 1 and spoken.split("-")[0] in GRPC and not meshed:
+        stateful = any(kind == "StatefulSet" for p in door.pods for kind, *_ in owners(p))  # each of which has a name
+        if pods > 1 and re.fullmatch(GRPC, spoken) and not meshed and not stateful:
             idle = sum((-1) ** (k + 1) * comb(pods, k) * Fraction(pods - k, pods) ** USERS for k in range(1, USERS))
             told = {
                 "spoken": spoken,
@@ -278,7 +313,7 @@ def one_connection(view: Cluster, service: k8s.Service) -> Iterator[Finding]:
                 "users": USERS,
                 "idle": f"{float(idle if pods <= USERS else 1):.2g}",
             }
-            field = "appProtocol" if door.port.appProtocol else "name"
+            field = "appProtocol" if door.port.appProtocol else "name" if door.port.name else "targetPort"
             yield of("one-connection", service, *door.at, field, **told)
 
 

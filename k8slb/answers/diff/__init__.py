@@ -5,28 +5,31 @@ is sampled: shares are exact, or said to depend on load.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
-from .. import path
-from ..cluster import Cluster, grouped
-from ..decision import Place
-from ..errors import Tell, silent
-from ..layers.mesh.members import member_at
-from ..objects import HTTPRoute, Ingress, Pod
-from ..routes import takers
-from ..traffic import flow_of
-from .compare import MAX_PROBES, Answer, Probe, answer, askable, probes
-from .difference import BAD, CUT, KINDS, LOAD, SHARES, STAY, TABLE, Change, Difference, percent
-from .explain import findings
-from .hops import Share, Ways, summed, ways
+from ... import path
+from ...cluster import Cluster, grouped
+from ...decision import Place, Timeline
+from ...errors import NotModelled, Tell, silent
+from ...layers.mesh.members import member_at
+from ...objects import HTTPRoute, Ingress, Pod
+from ...routes import takers
+from ...traffic import flow_of
+from ..compare import MAX_PROBES, Answer, Probe, answered, askable, left_out, probes
+from ..explain import findings
+from ..ways import Share, summed
+from .hops import MASKED, Ends, reached
 from .replaced import replaced
+from .told import BAD, CUT, KINDS, LOAD, SHARES, STAY, TABLE, Change, Difference, percent
 
 MAX_ASKED = 10_000  # questions to Services in all: so many ports, from so many nodes each
-HTTP = re.compile("http|h2c|grpc|web|kubernetes.io/h2c")
+HTTP = re.compile("http(?!s)|h2c|grpc|web(?!hook|secure)|kubernetes.io/h2c")
 FIELDS, STAYS, NOTES = (TABLE[name] for name in ("fields", "stay", "notes"))
+ELSEWHERE, GONE = ("elsewhere", "other shares"), "redirect gone"
 
 
 class Door(NamedTuple):
@@ -59,7 +62,7 @@ class Given(NamedTuple):
 class Side(NamedTuple):
     """What one cluster answers to a question; `answer` is to a URL asked from outside, `rule` is FILE:LINE."""
 
-    ways: Ways
+    ways: Ends
     answer: Answer | None = None
     rule: str = ""
     behind: frozenset[str] = frozenset()  # the pods behind a Service, ready or not
@@ -89,13 +92,16 @@ def difference(before: Cluster, after: Cluster, urls: Sequence[str] = (), progre
     callers, most = max(1, MAX_ASKED // min(len(doors) or 1, MAX_PROBES)), max(len(v.nodes) for v in views)
     notes += [NOTES["callers"].format(callers, most)] * (callers < most)
     notes += [NOTES["pods"]] * (bool(before.of(Pod)) != bool(after.of(Pod)))
-    known, ends, unknown = ({}, {}), replaced(before, after), 0
+    ends, unknown = replaced(before, after), Counter[str]()
     for i, one in enumerate(asked):
         progress(f"asking {i + 1:,} of {len(asked):,}")
-        sides = [_side(v, one, callers, k) for v, k in zip(views, known, strict=True)]
+        sides = [_side(v, one, callers) for v in views]
         compared += _compared(one, *sides, ends)
-        unknown += not any(side.ways.shares for side in sides)
-    notes += [NOTES["unknown"].format(unknown)] * bool(unknown)
+        unknown[sides[1].ways.why] += not any(side.ways.shares for side in sides)
+    for when, one, other in (("before", before, after), ("after", after, before)):
+        lacks = (a for a in one.assumptions if a.startswith("no pods of") and a not in other.assumptions)
+        notes += [NOTES["assumed"].format(when, a) for a in lacks]
+    notes += [f"{n:,} {why}" for why, n in unknown.items() if n]
     compared += _found(*(findings(v, progress) for v in views))
     merged = [
         alike[0]._replace(asked=tuple(c.asked[0] for c in alike[:3]), count=len(alike))
@@ -103,6 +109,7 @@ def difference(before: Cluster, after: Cluster, urls: Sequence[str] = (), progre
     ]
     counts = {"URLs": sum(not isinstance(a, Door) for a in asked), "Service ports": min(len(doors), MAX_PROBES)}
     counts |= {"pods": len({p.key for v in views for p in v.pods})}
+    counts |= {"not modelled": unknown.total()} if unknown.total() else {}
     return Difference(tuple(sorted(merged, key=lambda c: (KINDS.index(c.what), -c.count))), counts, tuple(notes))
 
 
@@ -116,16 +123,20 @@ def _given(views: Sequence[Cluster], url: str) -> Given | Probe:
 
 
 def _doors(views: Sequence[Cluster]) -> list[Door]:
-    """Every port of every Service that the input of one of them has."""
+    """Every port of every Service that the input of one of them has, but for doors to the rules, which the URLs ask:
+    those that lead to the replicas of a controller or a Gateway of either."""
     found: dict[tuple, Door] = {}
     proxies = [c for v in views for c in (*v.controllers.values(), *v.gateways.values())]
-    fronts = {c.service.key for c in proxies if c.service}  # the rules are asked by the URLs
+    replicas = {(p.namespace, p.name) for c in proxies for p in c.pods}
+    unasked = {c.service.key for c in proxies if c.service} | {o.key for v in views for o in v.running.assumed}
     for view in views:
-        assumed = {o.key for o in view.running.assumed}
-        for s in (s for s in view.services.values() if s.key not in assumed):
+        every = ((s, e) for s in view.services.values() for x in view.slices(s) for e in x.endpoints)
+        unasked |= {s.key for s, e in every if (s.namespace, e.targetRef.name) in replicas}
+    for view in views:
+        for s in (s for s in view.services.values() if s.key not in unasked):
             for p in s.spec.ports:
                 web = HTTP.match(p.appProtocol or p.name or ("http" if p.port in (80, 8080) else ""))
-                scheme = "http" if web and p.protocol == "TCP" and s.key not in fronts else p.protocol.lower()
+                scheme = "http" if web and p.protocol == "TCP" else p.protocol.lower()
                 outside = {"LoadBalancer": ["at its load balancer"], "NodePort": ["at its node port"]}
                 for kind in ["from inside", *outside.get(s.spec.type, ())]:
                     door = Door(scheme, s.name, s.namespace, p.port, kind)
@@ -133,8 +144,10 @@ def _doors(views: Sequence[Cluster]) -> list[Door]:
     return [door for door in found.values() if askable(door.url)]
 
 
-def _starts(view: Cluster, door: Door | Given, callers: int) -> list[path.Start]:
-    """Where a question to a Service port sets out, each as likely."""
+def _starts(view: Cluster, door: Door | Given | Probe, callers: int) -> list[path.Start]:
+    """Where a question sets out, each as likely."""
+    if isinstance(door, Probe):
+        return [path.start(view, door.url, "external", headers=dict(door.headers))]
     if isinstance(door, Given):
         return [path.Start(door.place, replace(flow_of(door.url), source=path.client_address(view)))]
     service, nodes = view.services.get((door.namespace, door.name)), view.nodes[:callers]
@@ -179,20 +192,21 @@ def _touched(views: Sequence[Cluster]) -> Callable[[Door | Probe], bool]:
 # --- the answers -----------------------------------------------------------------------------------------------------
 
 
-def _side(view: Cluster, asked: Door | Given | Probe, callers: int, known: dict) -> Side:
-    """What a cluster answers. `known`: the ways of rules that were asked before."""
-    if not isinstance(asked, Probe):
-        service = view.services.get((asked.namespace, asked.name)) if isinstance(asked, Door) else None
-        rule = service.origin.place if service and service.origin.file else ""
-        behind = (e.targetRef.name for s in (view.slices(service) if service else ()) for e in s.endpoints)
-        pods = frozenset(f"{service.namespace}/{name}" for name in behind)
-        return Side(ways(view, _starts(view, asked, callers)), None, rule, pods)
-    headers = dict(asked.headers)
-    told = answer(view, asked.url, headers)
-    key = asked.url.split(":")[0], *((g.rule, g.backend, g.status, g.failed, s) for g, s in told.shares.items())
-    if key not in known:
-        known[key] = ways(view, [path.start(view, asked.url, "external", headers=headers)])
-    return Side(known[key], told, ", ".join(dict.fromkeys(g.rule for g in told.shares if g.rule)))
+def _side(view: Cluster, asked: Door | Given | Probe, callers: int) -> Side:
+    """What a cluster answers."""
+    told, behind = None, []
+    try:
+        every = [path.met(Timeline.still(view), begin) for begin in _starts(view, asked, callers)]
+        went, told = reached(view, every), answered(every[0]) if isinstance(asked, Probe) else None
+    except NotModelled as left:
+        told = left_out(left)
+        went = Ends({}, why=str(told))
+    if isinstance(asked, Probe):
+        return Side(went, told, ", ".join(dict.fromkeys(g.rule for g in told.shares if g.rule)))
+    service = view.services.get((asked.namespace, asked.name)) if isinstance(asked, Door) else None
+    if service:
+        behind = [f"{service.namespace}/{e.targetRef.name}" for s in view.slices(service) for e in s.endpoints]
+    return Side(went, None, service.origin.place if service and service.origin.file else "", frozenset(behind))
 
 
 def _kind(before: Side, after: Side) -> str:
@@ -209,7 +223,7 @@ def _kind(before: Side, after: Side) -> str:
     for name, kind in FIELDS.items():
         one, other = before.of(name), after.of(name)
         if one != other and (name != "path" or "" not in {*one, *other}):  # which is empty where a pod refused
-            return kind
+            return GONE if name == "location" and not any(other) else kind
     statuses = ({what.split()[-1] for k, what in s.ways.shares if k in ("answered", "failed")} for s in (before, after))
     return "another status" if len({*map(frozenset, statuses)}) > 1 else ""
 
@@ -219,12 +233,13 @@ def _compared(
 ) -> Iterator[tuple[tuple, Change]]:
     """What differs, each with what is the same where it is one change."""
     asked, (a, b) = (str(one),), (before.ways, after.ways)
+    both = {pod: (a.pods.get(pod, Fraction(0)), b.pods.get(pod, Fraction(0))) for pod in sorted({*a.pods, *b.pods})}
     if kind := _kind(before, after):
         alike = [
             (s.rule, tuple((g.backend, g.status) for g in s.answer.shares) if s.answer else one)
             for s in (before, after)
         ]
-        yield (kind, *alike), Change(kind, asked, 1, str(before), str(after))
+        yield (kind, *alike), Change(kind, asked, 1, str(before), str(after), both if kind in ELSEWHERE else {})
     gone = {
         CUT: [p for p in a.pods if p in ends],
         STAY: [p for p in a.pods if p in before.behind - after.behind and p not in ends],
@@ -235,30 +250,40 @@ def _compared(
             why = "; ".join(
                 dict.fromkeys(ends.get(pod, STAYS["udp" if one.scheme == "udp" else "tcp"]) for pod in left)
             )
-            yield (what, one), Change(what, asked, 1, percent(share), why, {p: (a.pods[p], Fraction(0)) for p in left})
-    if not (a.pods and b.pods):
+            pods = {pod: (a.pods[pod], Fraction(0)) for pod in left}
+            yield (what, why, str(pods)), Change(what, asked, 1, percent(share), why, pods)
+    if not (a.pods and b.pods) or kind in ELSEWHERE:  # other pods, so other hops and other balancers
         return
-    both = {pod: (a.pods.get(pod, Fraction(0)), b.pods.get(pod, Fraction(0))) for pod in sorted({*a.pods, *b.pods})}
     rows = [(SHARES, *(hottest(w) for w in (a, b)), both)] if a.pods != b.pods else []
-    for i, what in enumerate(("moves between nodes", "moves between zones")):
-        moved = [f"{float(w.moves[i]):.3g} a request ({w.moves[i]})" if w.moves else LOAD for w in (a, b)]
-        rows += [(what, *moved, {})] * (moved[0] != moved[1])
-    picks = [" + ".join(sorted(w.picks)) for w in (a, b)]
-    rows += [("picked by", *picks, {})] * (picks[0] != picks[1])
+    between = dict.fromkeys(zip(_often(a.moves), _often(b.moves), strict=True))
+    names = ("nodes and zones",) if len(between) == 1 else ("nodes", "zones")  # told once where they are alike
+    rows += [(f"hops between {x}", *told, {}) for x, told in zip(names, between, strict=True) if told[0] != told[1]]
+    seen = [TABLE["client"][MASKED in w.picks] for w in (a, b)]
+    rows += [("client's address", *seen, {})] * (seen[0] != seen[1])
+    picks = [" + ".join(sorted(w.picks - {MASKED})) for w in (a, b)]
+    rows += [("balanced by", *picks, {})] * (picks[0] != picks[1])
     for what, *told, pods in rows:
         yield (what, *told, str(pods)), Change(what, asked, 1, *told, pods)
 
 
-def hottest(of: Ways) -> str:
+def hottest(of: Ends) -> str:
     """How many pods get any, and the largest share over the fair one."""
     some = [share for share in of.pods.values() if share != 0]
-    most = of.why if None in some else f"hottest: {float(max(some) * len(some) / sum(some)):.3g} x fair share"
-    return f"{len(some)} pods; {most}"
+    told = f"{len(some)} pod{'s' * (len(some) != 1)}"
+    if None in some:
+        return f"{told}; {of.why}"
+    over = max(some) * len(some) / sum(some)
+    return told + (f"; hottest: {float(over):.3g} x fair share" if over > 1 else "; all alike" * (len(some) > 1))
+
+
+def _often(moves: Sequence[Fraction]) -> list[str]:
+    """How often a request goes to another node, to another zone."""
+    return [f"{float(n):.3g} a request" + f" ({n})" * (n.denominator > 1) for n in moves] or [LOAD] * 2
 
 
 def _found(before: Iterable, after: Iterable) -> Iterator[tuple[tuple, Change]]:
     """The findings that come and go; lines move, so a finding is known by what it says."""
-    place = re.compile(r"[^\s:]+:\d+")
+    place = re.compile(r"(?<![^\s:])[^\s:]+:\d+")
     old, new = ({(f.id, place.sub("", f.what)): f for f in some} for some in (before, after))
     for key, f in {**old, **new}.items():
         told = f"{f.level}: {f.consequence} ({f.place})"

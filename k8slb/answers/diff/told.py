@@ -1,15 +1,14 @@
 """What changes from one cluster to another, told: as text, as JSON, for a pull request."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ..cluster import grouped
-from ..errors import printable
-from ..manifests import table_of
+from ...cluster import grouped
+from ...errors import marked_up, one_line
+from ...manifests import table_of
 
 TABLE = table_of("diff")
 KINDS = TABLE["kinds"]
@@ -64,24 +63,28 @@ class Difference:
     def verdict(self) -> str:
         counts = grouped((c.what, c.count) for c in self.changes)
         told = ", ".join(f"{what} ({sum(n):,})" for what, n in counts.items())
-        known = ", as far as it is modelled" * ("not modelled" in str(self.notes))
-        return f"changes: {told}" if told else f"nothing changes for any request{known}"
+        left = self.asked.get("not modelled", 0)
+        known = f"; {left:,} question{'s' * (left > 1)} not modelled, before and after" * bool(left)
+        return (f"changes: {told}" if told else "nothing changes for any request") + known
 
     @property
     def counted(self) -> list[str]:
-        return ["asked of both: " + ", ".join(f"{n:,} {what}" for what, n in self.asked.items()), *self.notes]
+        counts = ((what, n) for what, n in self.asked.items() if what != "not modelled")  # which notes say, with why
+        told = (f"{n:,} {what.removesuffix('s') if n == 1 else what}" for what, n in counts)
+        return ["asked of both: " + ", ".join(told), *self.notes]
 
     def __str__(self) -> str:
         out = [self.verdict, ""]
         for c in self.changes[: 5 * MOST]:
             better = c.what.endswith("answered") and not c.before.startswith("404")  # which may be as it should
-            mark = "better" if better else "worse" if c.what.endswith(BAD) else "change"
+            worse = c.what.endswith(BAD) or (c.what == "findings" and c.after.startswith("broken"))
+            mark = "better" if better else "worse" if worse else "change"
             out += [f"{mark:6} {c.what}: {c.of}"]
             out += [f"         {label} {told}" for label, told in zip(c.labels, (c.before, c.after), strict=True)]
             out += [f"         {line}" for line in c.told]
         left = len(self.changes) - 5 * MOST
         out += [f"and {left:,} more changes (-o json has all)"] * (left > 0)
-        return printable("\n".join([*out, *[""] * bool(self), *self.counted]))
+        return "\n".join(map(one_line, [*out, *[""] * bool(self), *self.counted]))
 
     __repr__ = __str__
 
@@ -100,21 +103,16 @@ class Difference:
         """For a comment on a pull request: a verdict and a table, whose rows from the 21st on are folded away."""
         top = "| change | of | before | after |\n| --- | --- | --- | --- |"
         rows = [f"| {' | '.join(_cells(c))} |" for c in self.changes]
-        out = [f"**k8slb diff**: {_md(self.verdict)}", "", *[top] * bool(rows), *rows[:MOST], ""]
+        out = [f"**k8slb diff**: {marked_up(self.verdict)}", "", *[top] * bool(rows), *rows[:MOST], ""]
         if more := rows[MOST : 10 * MOST]:
             out += [f"<details><summary>{len(more)} more changes</summary>", "", top, *more, "", "</details>", ""]
         left = [f"{len(rows) - 10 * MOST:,} more changes are in the JSON"] * (len(rows) > 10 * MOST)
-        return "\n".join([*out, *(_md(line) + "  " for line in (*left, *self.counted))])
+        return "\n".join([*out, *(marked_up(line) + "  " for line in (*left, *self.counted))])
 
 
 def _cells(c: Change) -> Iterator[str]:
-    yield from (_md(c.what), _md(c.of), _md(c.before), "<br>".join(map(_md, (c.after, *c.told))))
-
-
-def _md(text: str) -> str:
-    """Text as Markdown and HTML show it as it is: no markup, no link, nobody mentioned."""
-    marks = r"[^\w\s.,/()=+%-]|_|(?<=www)\."
-    return re.sub(marks, lambda m: f"&#{ord(m[0])};", printable(text).replace("\n", " "))
+    yield from map(marked_up, (c.what, c.of, c.before))
+    yield "<br>".join(map(marked_up, (c.after, *c.told)))
 
 
 def percent(share: Fraction | None) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..cluster import Cluster
-from ..errors import shown
-from ..objects import Object, Pod, Workload
-from ..scheduling import owners
+from ...cluster import Cluster
+from ...errors import shown
+from ...objects import Object, Pod, Workload
+from ...scheduling import owners
 
 ROLLED = ("Deployment", "StatefulSet", "DaemonSet")  # a ReplicaSet leaves the pods that it has
 
