@@ -80,7 +80,7 @@ def marked_up(text: object) -> str:
     """Text as Markdown and HTML show it as it is: no markup, no link, nobody mentioned.
 
     GitHub looks for @NAME and #NUMBER in what is shown, so a space without width comes after the mark."""
-    marks = r"[^\w\s.,/()=+%-]|_|(?<=www)\."
+    marks = r"""[^\w\s.,:;/()=+%?!"'-]|_|(?<=www)\.|:(?=//|[\w+-]*:)"""
     return re.sub(marks, lambda m: f"&#{ord(m[0])};" + "&#8203;" * (m[0] in "@#"), one_line(text))
 
 
