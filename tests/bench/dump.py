@@ -362,7 +362,7 @@ def measured(folder: Path) -> str:
             rows.append(f"| {what} | {seconds:.1f} | {memory:,.0f} | {line} |")
             print(rows[-1], flush=True)
         odd.unlink()
-    told = ", ".join(f"{n:,} {kind}s" for kind, n in kinds.most_common(8)) + ", ..."
+    told = ", ".join(f"{n:,} {kind}{'es' if kind.endswith('s') else 's'}" for kind, n in kinds.most_common(8)) + ", ..."
     sizes = " and ".join(f"{f.stat().st_size / 1e6:.0f} MB of {f.suffix[1:].upper()}" for f in files)
     known = {"objects": kinds.total(), "kinds": told, "sizes": sizes, "values": values, "url": URL}
     return TABLE.format(**known, python=platform.python_version(), date=date.today(), rows="\n".join(rows))
