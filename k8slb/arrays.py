@@ -12,13 +12,12 @@ from itertools import chain
 from math import inf, log, sqrt
 from typing import Any
 
-import numpy as np
-
 from . import queues
 from .balancers.base import BALANCERS
 from .connections import fills
 from .decision import Decision, Memory, Work
 from .failures import failed, tries_of
+from .few import np
 from .path import MAX_HOPS, in_circles, key_of
 from .sender import At, Sender
 

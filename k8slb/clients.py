@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 
-import numpy as np
-
 from .cluster import Cluster
 from .decision import Timeline
 from .errors import InputError, shown, whole
+from .few import np
 from .layers import mesh
 from .path import Spread, Start, mixed, shares
 from .traffic import CLIENT
@@ -108,4 +107,4 @@ def _told_apart(moments: Sequence[Cluster], addresses: Sequence[str]) -> list[tu
             network = ipaddress.ip_network(named, strict=False)
             inside = (numbers & int(network.netmask)) == int(network.network_address)
             columns += [] if inside.all() or not inside.any() else [inside]
-    return list(map(tuple, np.array(columns).T.tolist()))
+    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -8,12 +8,11 @@ from functools import cache, partial
 from math import inf
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .balancers.base import Peer, closed, opened
 from .decision import Candidate, Memory, Place, pod_place
 from .endpoints import of_port
 from .failures import untried
+from .few import np
 from .path import key_of
 from .remembered import Affinity
 from .sender import At, Sender

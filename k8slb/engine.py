@@ -10,13 +10,12 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 from .arrays import AtOnce, Remembers
 from .balancers.base import Balancer
 from .clients import Clients, clients_of
 from .decision import Timeline
 from .errors import InputError, amount, shown, whole
+from .few import MOST, WHOLE, np
 from .layers.pods import time_of
 from .memory import InOrder
 from .path import MAX_SEED, Start
@@ -103,12 +102,13 @@ def send(
     connection = np.arange(requests) % held if held else np.arange(requests)
     common = (timeline, who, requests, held, np.zeros(requests) if thinks else time, seed)
     try:
-        if max_age is not None or len(views) > 1 or thinks:
+        if not WHOLE or max_age is not None or len(views) > 1 or thinks:
             raise Remembers
         sender: Sender = AtOnce(*common, connection=connection, arrays=rng)
         sender.run()
     except Remembers:
-        whole(requests, "requests that go one after the other", 1, MAX_IN_ORDER)
+        most = (" that go one after the other", MAX_IN_ORDER) if WHOLE else (" without numpy", MOST)
+        whole(requests, "requests" + most[0], 1, most[1])
         sender = InOrder(*common, max_age=max_age, think=thinks)
         sender.run()
     connection = sender.connection

@@ -2,7 +2,8 @@
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 
 Tell = Callable[[str], None]  # takes what goes on, in a few words, for somebody who waits
@@ -41,7 +42,16 @@ class NotModelled(K8slbError):
 
 
 class NotHere(K8slbError):
-    """A real component that this machine cannot run: what is missing, and how to get it."""
+    """A real component or a library that this machine does not have: what is missing, and how to get it."""
+
+
+@contextmanager
+def libraries() -> Iterator[None]:
+    """A library that is not here is a sentence: in a browser not all of them are."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise NotHere(f"this takes {error.name}, which is not here") from None
 
 
 def whole(number: object, what: str, low: int, high: int) -> int:

@@ -16,7 +16,7 @@ from .answers.trace import Trace, Why
 from .answers.translate import translate
 from .cluster import Cluster as BareCluster
 from .decision import Timeline
-from .errors import Tell, silent
+from .errors import Tell, libraries, silent
 from .layers import kube_proxy
 from .manifests import MAX_SIZE, read_objects
 from .show.changed import Drawn
@@ -106,6 +106,7 @@ class Cluster(BareCluster):
         """What is wrong or surprising in these manifests, each with its consequence in numbers and its FILE:LINE."""
         return findings(self, progress)
 
+    @libraries()
     def draw(self, url: str | None = None, from_=None, via=None, method="GET", headers: Headers = None):
         """A Diagram of the way that requests to `url` take, or (None) of the whole cluster, shares on its edges."""
         from .show.diagrams import cluster_diagram, route_diagram  # only when something is drawn
@@ -114,6 +115,7 @@ class Cluster(BareCluster):
             return cluster_diagram(self)
         return route_diagram(self, url, path.start(self, url, from_, via, method, headers))
 
+    @libraries()
     def get(self, kind: str):
         """The objects of a kind as a table, as kubectl get shows them; "all" kinds are plural or singular."""
         from .show.tables import objects_table  # loads pandas
@@ -132,6 +134,7 @@ class Cluster(BareCluster):
 
     __repr__ = __str__
 
+    @libraries()
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         from .show.diagrams import cluster_picture  # only when something is drawn
 

@@ -27,12 +27,11 @@ from math import inf
 from random import Random
 from typing import Any
 
-import numpy as np
-
 from .balancers.base import forgotten
 from .connections import TABLE_FULL, Connection, Connections, End, Way
 from .decision import Candidate, Limit, Work
 from .failures import failed, tries_of
+from .few import np
 from .path import MAX_HOPS
 from .remembered import Outliers
 from .sender import TIMED_OUT, At

@@ -8,15 +8,14 @@ from math import nan, sqrt
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
 from .answers.latency import Latency, measured, slower
 from .answers.shares import Shares, in_order
 from .balancers.base import weight_shares
 from .connections import TABLE_FULL
 from .decision import Timeline
 from .engine import Run
-from .errors import InputError, NotModelled, printable, shown
+from .errors import InputError, NotModelled, libraries, printable, shown
+from .few import np
 
 COLUMNS = ("client", "node", "ingress_pod", "gateway_pod", "backend", "pod", "status", "tries", "refused_by", "lost")
 COLUMNS += ("stage", "reason", "source", "received")
@@ -110,7 +109,8 @@ class Outcome:
         told = many(picks, f"{by}pick")
         uneven = alike < 0.95 * picks  # some carry more requests than others
         if uneven:
-            told += f", as uneven as {alike:.1f} that carry alike"
+            equal = f"{alike:,.1f}".removesuffix(".0")
+            told += f" that carry unequally, as uneven as {equal} equal ones"
         if last.hashes and all(n == self.exact.get(pod, 0) * self.requests for pod, n in self.counts().items()):
             return 0.0, "nothing was left to chance"
         if turns and not uneven:
@@ -185,6 +185,7 @@ class Outcome:
     # --- as pandas ---
 
     @cached_property
+    @libraries()
     def table(self):
         """A pandas DataFrame, one row a request: request, connection, time (s, with a clock), client (the address, with
         several), node, ingress_pod, gateway_pod, backend (where a route has several), pod, status, tries (where a proxy
@@ -284,6 +285,7 @@ class Outcome:
 
     __repr__ = __str__
 
+    @libraries()
     def plot(self):
         """The pods' shares as bars, the exact shares as marks, the spread of chance as whiskers."""
         from .show.plots import shares_picture

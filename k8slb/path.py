@@ -268,6 +268,8 @@ def key_of(decision: Decision, port: int = 0, source: str = "") -> Key:
     """What a hash may use of a decision's flow and its source port (`source`: of another client's)."""
     flow = decision.flow
     text = decision.key_text or (flow.request.path if flow.request else "")
+    if source and decision.key_text:  # the clients that share this decision hash each by their own address
+        text = re.sub(rf"(?<![\w.:]){re.escape(flow.source)}(?![\w.:])", source, text)
     return Key(source or flow.source, port, flow.destination, text)
 
 

@@ -15,11 +15,10 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from .balancers.base import closed, forgotten, opened
 from .connections import LINGERS
 from .decision import Work
+from .few import np
 
 MOST = 30_000  # queues that a kernel picks from
 LARGE = 500_000  # requests from which on it pays to load numba, where it is installed

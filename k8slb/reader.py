@@ -1,7 +1,7 @@
 """Text in, plain values out.
 
-Values come from libyaml's event stream (PyYAML's C parser) or the standard library's JSON decoder: nothing is ever
-executed, and depth and the size of what aliases stand for are bounded while reading.
+Values come from the event stream of PyYAML (of libyaml, its C parser, where it has that) or the standard library's JSON
+decoder: nothing is ever executed, and depth and the size of what aliases stand for are bounded while reading.
 
 What `kubectl get` prints of a whole cluster, one List of half a gigabyte, is read an item at a time (`items`).
 """
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from .errors import InputError, shown
-from .positions import SPACE, Item, Origin, Source
+from .positions import LOADER, SPACE, Item, Origin, Source
 
 MAX_DEPTH = 100  # Kubernetes objects nest about 20 deep; thousands are an attack on the parser
 MAX_ALIASED = 1_000_000  # values that the aliases of one file may stand for, counted as often as they are used
@@ -256,7 +256,7 @@ class _Reader:
     def documents(self, text: str) -> Iterator[Document]:
         self.text = text
         try:
-            self.parser = yaml.CSafeLoader(text)
+            self.parser = LOADER(text)
             event = self.parser.get_event
             while not isinstance(current := event(), yaml.StreamEndEvent):
                 if isinstance(current, yaml.DocumentStartEvent):

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import numpy as np
-
 from .balancers import balancer
 from .balancers.base import Balancer
 from .clients import Clients
 from .decision import Candidate, Decision, Place, Timeline
+from .few import np
 from .path import cookie_of, decide
 from .remembered import CIRCUIT, Admission, Affinity, Circuit, Outliers, Retries
 

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "k8slb"
 # From the ground up; a module may import what stands before it. ARCHITECTURE.md shows the same order.
 FLOORS = [
     "errors",
+    "few",
     "terminal",
     "patterns",
     "theory",
@@ -119,14 +120,14 @@ def test_a_trace_and_shares_load_nothing_heavy():
 
 
 def test_files_and_package_stay_small():
-    """A file: fewer than 400 lines. The package: fewer than 15,250 of code (docstrings, comments, blanks apart), and
+    """A file: fewer than 400 lines. The package: fewer than 16,150 of code (docstrings, comments, blanks apart), and
     the room that runs real components 2,300 beside it."""
     lines = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file, _ in modules()}
     assert max(lines.values()) < 400, {n: k for n, k in lines.items() if k >= 400}
     code = {name: code_lines(file.read_text(encoding="utf-8"), tree) for name, file, tree in modules()}
     real = sum(count for name, count in code.items() if name.split(".")[0] == "real")
     assert real < 2_300
-    assert sum(code.values()) - real < 15_250
+    assert sum(code.values()) - real < 16_150
 
 
 def code_lines(text: str, tree: ast.AST) -> int:

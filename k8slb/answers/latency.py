@@ -12,7 +12,7 @@ of the time need 30,000 requests until the band holds the true mean 95 times of 
 from dataclasses import asdict, dataclass
 from math import floor, isnan, log10, nan
 
-import numpy as np
+from ..few import np
 
 BATCHES, STUDENT = 20, 2.093  # 97.5% of Student's t with 19 degrees of freedom
 LEAST = 10 * BATCHES  # requests for a band: fewer say nothing of how they hang together

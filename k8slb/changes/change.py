@@ -9,7 +9,7 @@ from ..cluster import Cluster
 from ..decision import Place, Timeline
 from ..errors import InputError, amount, shown
 from ..loadbalancers import setting
-from ..show.film import Row, film, svg
+from ..show.film import Row, film, lost_at, svg
 from .lives import Life, moments, number, spans
 
 LEARNERS = ("node", "pod", "ingress", "gateway", "mesh", "cloud-lb")  # besides nodes and pods by name
@@ -104,19 +104,6 @@ class Change(Timeline):
         return f"{self.title}; after second {self.instants[-1]:g} nothing changes any more."
 
     __repr__ = __str__
-
-
-def lost_at(run: Any) -> list[float] | None:
-    """The seconds at which a run's requests that came to nothing (lost, or answered 5xx) were sent."""
-    if run is None:
-        return None
-    if getattr(getattr(run, "run", None), "time", None) is None:
-        raise InputError(f"{shown(type(run).__name__)} tells no times", expected="what send gave, with a rate")
-    table = run.table
-    lost = table["lost"].notna() if "lost" in table else table["time"] < 0
-    if "status" in table:
-        lost |= table["status"].astype(str).str.startswith("5")
-    return table["time"][lost].tolist()
 
 
 def change(cluster: Cluster, lives: Sequence[Life], propagation: Seconds, title: str, kind=Change, **more: Any) -> Any:

@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import Any
 
 _ROOMS = {
+    "Levels": "k8slb.course.maps",
     "Lottery": "k8slb.show.cascade",
     "Predict": "k8slb.course.predictions",
+    "Routes": "k8slb.course.maps",
     "cascade": "k8slb.show.cascade",
     "check": "k8slb.course.checks",
     "controls": "k8slb.show.controls",
@@ -15,6 +17,7 @@ _ROOMS = {
     "recording": "k8slb.real.recordings",
     "restore": "k8slb.course.progress",
     "save": "k8slb.course.progress",
+    "scenes": "k8slb.show.scenes",
 }
 __all__ = list(_ROOMS)
 
@@ -24,7 +27,7 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     module = import_module(_ROOMS[name])
-    return module if name == "controls" else getattr(module, name)
+    return module if name in ("controls", "scenes") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -53,9 +53,10 @@ class Live(widgets.VBox):
             self.button.disabled = False
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        still = self.recording.beside() if self.recording.comparable else None
-        data, more = still._repr_mimebundle_() if still else ({"text/plain": self.recording.compared}, {})
-        return super()._repr_mimebundle_(**kwargs) | data, more
+        picture = self.recording.beside() if self.recording.comparable else None
+        return super()._repr_mimebundle_(**kwargs) | (
+            picture.still if picture else {"text/plain": self.recording.compared}
+        )
 
 
 live = Live  # as lessons call it

@@ -18,7 +18,8 @@ def bounded(run: Callable[[], Any], seconds: float) -> Any:
     """What `run()` returns or raises; TimeoutError if it has not ended by then. What it prints is not shown.
 
     A thread, because a signal reaches the main thread only and a fork of a running kernel can hang. Python code is
-    then ended from outside, also where it catches everything; what waits in C (sleep) is left behind, waiting.
+    then ended from outside, also where it catches everything; what waits in C (sleep) is left behind, waiting. Where no
+    thread can start, as in a browser, it runs unbounded.
     """
     outcome: Future = Future()
 
@@ -30,7 +31,11 @@ def bounded(run: Callable[[], Any], seconds: float) -> Any:
 
     thread = threading.Thread(target=work, daemon=True)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            work()
+            return outcome.result()
         try:
             thread.join(seconds)
             late = thread.is_alive()

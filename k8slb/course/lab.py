@@ -20,6 +20,8 @@ from pathlib import Path
 
 from ..manifests import DATA
 
+CONTENTS = "contents.ipynb"
+
 
 def stored() -> Path:
     """The lessons as shipped: beside the data, in an installed package as in a checkout."""
@@ -88,14 +90,14 @@ def open_lab(fresh: bool = False, argv: Sequence[str] = ()) -> int:
     except OSError as error:
         print(f"k8slb lab: cannot write your copies of the lessons: {error}", file=sys.stderr)
         return 2
-    lessons = sorted(path.name for path in folder.glob("*.ipynb"))
+    lessons = sorted(path.name for path in folder.glob("*.ipynb"))  # by number, then contents and glossary
     if not lessons:
         print(f"k8slb lab: no lessons in {stored()}", file=sys.stderr)
         return 2
-    print(f"{folder}: {len(written)} lessons copied, {len(lessons) - len(written)} kept as you left them", flush=True)
+    print(f"{folder}: {len(written)} notebooks copied, {len(lessons) - len(written)} kept as you left them", flush=True)
 
     port, token = free_port(), secrets.token_hex(24)
-    page = f"/lab/tree/{lessons[0]}"
+    page = f"/lab/tree/{_first_of(folder, lessons)}"
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     command += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url={page}"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
@@ -129,6 +131,14 @@ def open_lab(fresh: bool = False, argv: Sequence[str] = ()) -> int:
         return 0
 
 
+def _first_of(folder: Path, lessons: list[str]) -> str:
+    """The first lesson; for who has locked a guess the contents, which say where to go on."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        if json.loads((folder / "progress.json").read_text(encoding="utf-8"))["guesses"] and CONTENTS in lessons:
+            return CONTENTS
+    return lessons[0]
+
+
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
@@ -151,7 +161,7 @@ def check() -> int:
         line(package, _version(package), f"pip install 'k8slb{extra}'")
     line("a way to draw", _drawing(), "pip install graphviz-pure, or install Graphviz (apt-get install graphviz)")
 
-    number = len(list(stored().glob("*.ipynb")))
+    number = len(list(stored().glob("[0-9][0-9]-*.ipynb")))
     line("lessons", number and f"{number} in {stored()}", f"none in {stored()}: pip install --force-reinstall k8slb")
     lessons = your_folder()
     folder = lessons if lessons.is_dir() else lessons.parent

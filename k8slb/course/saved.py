@@ -26,6 +26,8 @@ def pictures_only(model: dict[str, Any], path: str = "", contents_manager: Any =
             data, veiled = output.get("data", {}), output.get("metadata", {}).get(PREDICTION)
             if VIEW in data:
                 del data[VIEW]
+                if "image/png" in output.get("metadata", {}):
+                    continue  # a picture that nothing moves
                 if "image/png" in data and veiled in (None, *locked):
                     note = {"output_type": "display_data", "data": {"text/plain": PICTURE}, "metadata": {}}
                     cell["outputs"].append(note)

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-
 from ..cluster import Cluster
 from ..decision import Timeline
 from ..engine import Run, send
 from ..errors import whole
+from ..few import np
 from ..outcome import Outcome
 from ..path import Start, start
 from ..sender import Ledger

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
+from random import Random
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,9 +17,9 @@ from ..layers.kube_proxy.lottery import examined, own, walk
 from .kinds import number, style, text
 from .picture import Picture
 from .plots import cascade_png
+from .scenes.cascade import HEAD, Rule, chain
+from .steps import MOST, Steps
 from .svg import share_text, table
-
-HEAD = ("rule", "probability", "comes to it", "overall share")
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +68,11 @@ class Lottery(widgets.VBox):
         self.rules, self.shown = text("probability of each rule", ""), widgets.HTML()
         self.rules.widget.layout.width = "36em"
         self.shown.add_class("k8slb-text")
-        super().__init__([style(), self.pods.widget, self.rules.widget, self.services.widget, self.shown])
+        self.chain, self.steps = widgets.HTML(), Steps(self._step)
+        self.chain.add_class("k8slb-text")
+        controls = [self.pods.widget, self.rules.widget, self.services.widget]
+        super().__init__([style(), *controls, self.steps, self.chain, self.shown])
+        self.add_class("k8slb-panel")
         for control, act in ((self.pods, self._own), (self.rules, self._draw), (self.services, self._draw)):
             control.source.observe(act, "value")
         self._own()
@@ -86,11 +91,29 @@ class Lottery(widgets.VBox):
             self.shown.value = f"<p role='alert'>&#9888; {escape(str(error))}</p>"
             return
         self.line = f"cascade({', '.join(map(repr, typed))}, services={self.services.value})"
-        data, about = self.cascade._repr_mimebundle_()
-        image = f'<img alt="{escape(about["image/png"]["alt"])}" src="data:image/png;base64,{data["image/png"]}">'
+        self.chances = [Fraction(row[1]) for row in self.cascade.rows]
+        self.steps.allow(MOST)
+        self._step()
         code = f"<p>The same in Python:</p><pre class='k8slb-line' tabindex='0'>{escape(self.line)}</pre>"
         told = f"<p role='status'>{escape(self.cascade.sentence)}</p>"
-        self.shown.value = f"{image}{told}{table(HEAD, self.cascade.rows)}{code}"
+        self.shown.value = f"{told}{code}"
+
+    def taken(self, many: int) -> list[int | None]:
+        """Who takes each of the first `many` connections (None: no rule): each rule throws a die of its own."""
+        dice = Random(0)
+        return [next((i for i, c in enumerate(self.chances) if dice.random() < c), None) for _ in range(many)]
+
+    def _step(self) -> None:
+        """The chain as the steps have it, and its numbers."""
+        at = self.steps.at
+        taken, told = self.taken(at), "Step lets a connection fall through the rules."
+        if at:
+            by = "by no rule: nothing answers it" if taken[-1] is None else f"by rule {taken[-1] + 1}"
+            told = f"Connection {at:,} is taken {by}."
+        rules = [Rule(f"rule {i}", chance) for i, chance in enumerate(self.chances, 1)]
+        about = "all connections; frame: what comes to a rule, filled: what it takes"
+        drawn = chain(rules, taken, told, True, "a new connection", about)
+        self.chain.value = drawn.svg + table(drawn.head, drawn.rows)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        return super()._repr_mimebundle_(**kwargs) | self.cascade._repr_mimebundle_()[0]
+        return super()._repr_mimebundle_(**kwargs) | self.cascade.still

@@ -17,16 +17,16 @@ from functools import reduce
 from html import escape
 from threading import RLock
 from time import sleep
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import ipywidgets as widgets
-import numpy as np
 from IPython import get_ipython
 
 from .. import path
 from ..answers.latency import Latency
 from ..cluster import Cluster
-from ..errors import K8slbError, printable
+from ..errors import K8slbError, NotHere, printable
+from ..few import np
 from . import said
 from .bars import Bar, bars, waits
 from .controls import Maker
@@ -34,9 +34,21 @@ from .kinds import Control, style
 from .picture import Picture
 from .route import Route, called, edges
 from .steps import Journeys, Steps
+from .svg import table
 from .waymap import drawing
 
 MOST, MOST_IN_SANDBOX = 4, 8
+Scene = Callable[["Panel", int], "Drawn"]  # what it looks like inside, once so many requests have been sent
+
+
+class Drawn(NamedTuple):
+    """A drawing as SVG, and the same as a table: column titles, and rows with the numbers that are drawn."""
+
+    svg: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 STEP = "Step sends the first request of the run."
 
 
@@ -45,7 +57,8 @@ class Panel(widgets.VBox):
 
     `asked` are the arguments of `Cluster.send`; without them 1,000 requests with seed 0. `outcome` and `route` are what
     is shown, `line` is the Python that gives the same outcome. With `shows="latency"`, which needs a clock (`rate`),
-    the bars are how long each pod's requests took; up to 20,000 requests answer a slider at once.
+    the bars are how long each pod's requests took; up to 20,000 requests answer a slider at once. `inside` is a scene
+    of `show/scenes/`: what a decision looks like where it is taken, moved on by the same steps as the path.
     """
 
     def __init__(
@@ -55,17 +68,18 @@ class Panel(widgets.VBox):
         *controls: Maker | Control,
         sandbox: bool = False,
         shows: Literal["shares", "latency"] = "shares",
+        inside: Scene | None = None,
         **asked: Any,
     ):
-        most, self.shows = MOST_IN_SANDBOX if sandbox else MOST, shows
+        most, self.shows, self.inside = MOST_IN_SANDBOX if sandbox else MOST, shows, inside
         if len(controls) > most:
             raise ValueError(f"{len(controls)} controls are more than a reader can keep apart; at most {most}")
         question = {"url": url, "requests": 1000, "connections": None, "seed": 0, **asked}
         self.cluster, self.question = cluster, question
         self.controls = [c if isinstance(c, Control) else c(cluster, question) for c in controls]
         self._name, self._lock = _name_of(cluster), RLock()
-        self.alert, self.drawing, self.told = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        for shown in (self.alert, self.drawing, self.told):
+        self.alert, self.drawing, self.scene, self.told = (widgets.HTML() for _ in range(4))
+        for shown in (self.alert, self.drawing, self.scene, self.told):
             shown.add_class("k8slb-text")
         self.alert.layout.min_height = "26px"  # nothing jumps when it speaks
         self.steps = Steps(lambda: self._try(self._draw_path))
@@ -75,7 +89,8 @@ class Panel(widgets.VBox):
         for control in self.controls:
             control.source.observe(lambda _: self._try(self._draw), "value")
         buttons = widgets.HBox([self.steps, self.as_table], layout={"flex_flow": "row wrap"})
-        super().__init__([style(), *_grouped(self.controls, sandbox), self.alert, buttons, self.drawing, self.told])
+        shown = [self.drawing, *([self.scene] if inside else []), self.told]
+        super().__init__([style(), *_grouped(self.controls, sandbox), self.alert, buttons, *shown])
         self.add_class("k8slb-panel")
 
     # --- as the controls have it ---
@@ -134,6 +149,7 @@ class Panel(widgets.VBox):
         self.sentence, self.rows, self.line, self._pieces = sentence, rows, line, (chart, code)
         self.waits = waiting
         self.steps.allow(outcome.requests)
+        self._look_inside()
         self._tell()
 
     def _draw_path(self) -> None:
@@ -143,6 +159,13 @@ class Panel(widgets.VBox):
             so_far = self.journeys.told(at), self.journeys.counts(at), self.journeys.way(at)
             told = f"<p role='status'>{escape(so_far[0])}</p>"
         self.drawing.value = drawing(self.route, *so_far) + told
+        self._look_inside()
+
+    def _look_inside(self) -> None:
+        """The scene as the steps have it, and its numbers."""
+        if self.inside:
+            drawn = self.inside(self, self.steps.at)
+            self.scene.value = drawn.svg + (table(drawn.head, drawn.rows) if drawn.rows else "")
 
     def _tell(self) -> None:
         self.told.value = (self._table() if self.as_table.value else "").join(self._pieces)
@@ -155,7 +178,10 @@ class Panel(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and for viewers without a kernel the distribution as a PNG and as text."""
-        still, _ = replace(self._still(), sentence=self.sentence)._repr_mimebundle_()
+        try:
+            still = replace(self._still(), sentence=self.sentence).still
+        except NotHere:  # nothing draws a PNG in a browser
+            still = {"text/plain": self.sentence}
         return super()._repr_mimebundle_(**kwargs) | still
 
 

@@ -108,9 +108,9 @@ def route_of(found: Iterable[Iterable[Edge]], controllers: Iterable[str]) -> Rou
     return Route(((drawn[0][0].source,), *map(tuple, stages)), tuple(drawn), frozenset(controllers))
 
 
-def edges(timeline: Timeline, begin: path.Start) -> Route:
-    """The route of a request that sets out at `begin`."""
-    view = timeline.seen_by(begin.place)
+def edges(timeline: Timeline, begin: path.Start, now: float = 0.0) -> Route:
+    """The route of a request that sets out at `begin` in second `now`."""
+    view = timeline.seen_by(begin.place, now)
     found: list[list[Edge]] = []
     controllers: set[str] = set()
 
@@ -122,7 +122,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
     for hop in range(path.MAX_HOPS + 1):
         onward: list[tuple[_At, Share]] = []
         for at, share in front.items():
-            decision = path.decide(timeline, at.place, at.flow, at.via)
+            decision = path.decide(timeline, at.place, at.flow, at.via, now)
             if hop == path.MAX_HOPS:
                 decision = path.in_circles(decision)
             controllers |= {str(decision.facts["controller"])} if "controller" in decision.facts else set()
@@ -130,7 +130,7 @@ def edges(timeline: Timeline, begin: path.Start) -> Route:
             if here != at.spot:
                 draw(depth, at.spot, here, share)
                 depth += 1
-            ends = _ends(timeline, decision, at)
+            ends = _ends(timeline, decision, at, now)
             for outcome, part in ends.items():
                 end = _end(view, outcome)
                 if end != here:
@@ -196,7 +196,7 @@ def called(kind: str, what: str) -> str:
     return LOST.get(what, what) if kind == "lost" else f"answered {what}"
 
 
-def _ends(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outcome, Share]:
+def _ends(timeline: Timeline, decision: Decision, at: _At, now: float) -> dict[path.Outcome, Share]:
     """What it comes to where nothing leads on, or a proxy tries again because some of its pods fail: several tries are
     one step here, to who answers in the end. Empty where the candidates are drawn."""
     if decision.action != "forward":
@@ -204,12 +204,12 @@ def _ends(timeline: Timeline, decision: Decision, at: _At) -> dict[path.Outcome,
     if not decision.on_failure:
         return {}
     with suppress(NotModelled):
-        ways = [path.shares(timeline, path.Start(c.place, c.flow)) for c in decision.candidates]
+        ways = [path.shares(timeline, path.Start(c.place, c.flow), now) for c in decision.candidates]
         if any(fails(decision, outcome) for way in ways for outcome in way):
             once = replace(decision, balancer=None, ejects=None)
             ends = dict.fromkeys(after_failures(once, ways, [Fraction(1)] * len(ways)))
             with suppress(NotModelled):
-                ends = path.shares(timeline, path.Start(at.place, at.flow, at.via))
+                ends = path.shares(timeline, path.Start(at.place, at.flow, at.via), now)
             return ends
     return {}
 

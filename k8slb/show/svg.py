@@ -50,6 +50,14 @@ def tag(x: float, y: float, told: str) -> str:
     return f'<rect {at} fill="{GROUND}"/>{rows}'
 
 
+def dot(points: Sequence[tuple[float, float]]) -> tuple[str, str]:
+    """(the way through `points` as a line, a dot that runs along it)."""
+    d = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    ball = f'<circle class="k8slb-dot" r="8" fill="{DOT}" stroke="{INK}" stroke-width="2"'
+    line = f'<path d="{d}" fill="none" stroke="{DOT}" stroke-width="4"/>'
+    return line, f"{ball} style=\"offset-path:path('{d}')\"/>"
+
+
 def width(told: str, bold: bool = False) -> float:
     """About how wide a text of size 13 is, in the widest font that browsers take for sans-serif (DejaVu Sans)."""
     ems = sum(0.35 if c in "ijl.,:;'|()[]/ -" else 0.41 if c in "frt" else 0.97 if c in "mwMW%" else 0.64 for c in told)

@@ -6,7 +6,7 @@ from html import escape
 
 from . import svg
 from .route import Edge, Route, Share, Spot, route_of
-from .svg import DOT, INK, LINE, MISSED, PAPER, WIDTH, frame, share_text, tag, text
+from .svg import LINE, MISSED, PAPER, WIDTH, frame, share_text, tag, text
 
 MOST = {"pod": 12, "end": 12}
 MOST_OTHERS = 6
@@ -56,10 +56,9 @@ def drawing(route: Route, told: str = "", counts: Mapping[Spot, int] | None = No
     ends = [(x, top[i][spot] + BOX / 2) for i, spot in spots for x in (left[i], left[i] + width[i])]
     if len(way) > 1:  # the way of one request, drawn beneath the boxes, and the dot above them
         points = [*ends[1:-2], (ends[-2][0] - 9, ends[-2][1])]
-        d = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        labels.insert(0, f'<path d="{d}" fill="none" stroke="{DOT}" stroke-width="4"/>')
-        ball = f'<circle class="k8slb-dot" r="8" fill="{DOT}" stroke="{INK}" stroke-width="2"'
-        parts.append(f"{ball} style=\"offset-path:path('{d}')\"/>")
+        line, ball = svg.dot(points)
+        labels.insert(0, line)
+        parts.append(ball)
     shares = ", ".join(f"{spot.name} {share_text(share)}" for spot, share in small.ends().items())
     told = f"{told}; the shares: {shares}".lstrip("; ")
     return frame(high, told, [f'<g stroke="{LINE}">', *lines, "</g>", *labels, *parts], whole)

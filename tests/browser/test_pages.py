@@ -43,7 +43,7 @@ DRAWN = """(source) => {
     }));
     return [lines, drawn.querySelectorAll("script, img, image, a, i, b, em, strong, math, iframe, parsererror").length];
 }"""
-LESSONS = sorted(path.name for path in stored().glob("*.ipynb"))
+LESSONS = sorted(path.name for path in stored().glob("[0-9][0-9]-*.ipynb"))
 DIAGRAMS = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "ARCHITECTURE.md")]
 RUN_AGAIN = "Run the first cells again"
 DRAWING = "svg[role=img], img[alt]"
@@ -90,7 +90,7 @@ def test_a_lesson_from_the_guess_to_the_next_day(address, page, name):
     panel.step()
     assert errors.all_inner_texts() == []
 
-    live = page.locator(".jp-OutputArea-output:has(.jupyter-widgets)").count()
+    live = page.locator(".jp-OutputArea-output:has(.jupyter-widgets):not(:has(.k8slb-picture))").count()
     command(page, "docmanager:save")
     pictures, notes = page.evaluate(STORED, name)
     assert notes == live and pictures, "every widget is stored as a picture or a text"
@@ -122,7 +122,7 @@ def taken(cell, name: str) -> None:
     small = BytesIO()
     with Image.open(BytesIO(cell.locator(".jp-OutputArea-output").first.screenshot())) as shot:
         shot.convert("RGB").quantize(32).save(small, "PNG", optimize=True)
-    assert len(small.getvalue()) < 80_000
+    assert len(small.getvalue()) < 120_000
     if TAKE_SHOTS:
         (SHOTS / f"{name}.png").write_bytes(small.getvalue())
 

@@ -1,9 +1,12 @@
 """The panel of a change: what it says is what the model says, and its line of Python gives the same."""
 
+import re
+
 import pytest
 
 import k8slb
 from k8slb.course import controls, film
+from k8slb.show.film import lost_at, turns
 
 SLEEP = ("spec", "template", "spec", "containers", 0, "lifecycle", "preStop", "sleep", "seconds")
 ONE_FEWER = "{kind: Deployment, metadata: {name: order}, spec: {strategy: {rollingUpdate: {maxSurge: 0}}}}"
@@ -56,3 +59,38 @@ def test_who_is_not_there_is_a_line_and_the_film_stays(shown):
         assert words in shown.alert.value
     shown.controls[0].source.value, shown.controls[1].source.value = "crash", 4
     assert not shown.alert.value and shown.drawing.value == before
+
+
+def test_the_steps_are_all_that_changes_and_what_it_costs(shown):
+    moved(shown, "rollout", 4, 1, 3)
+    turned = [row for now in shown.moments for row in turns(shown.rows, now)]
+    lasting = [row for row in turned if row.state != "gone"]
+    assert [row.begin for row in turned] == sorted(row.begin for row in turned) and len(turned) > 40
+    assert sorted(lasting) == sorted(row for row in shown.rows if row.begin > 0), "each once"
+    assert {row.who for row in turned if row.state == "gone"} == {f"order-{i}" for i in range(1, 5)}
+    lost = []
+    for at, now in enumerate(shown.moments, 1):
+        shown.steps.clock.value = at
+        there, failing = shown.scene.value, [loss for begin, end, loss in shown.losses if begin <= now < end]
+        lost.append(int(re.search(r"([\d,]+) lost so far in this run", there)[1]))
+        assert lost[-1] == sum(t <= now for t in lost_at(shown.outcome))
+        assert (f"{failing[0]:.1%} of new connections are lost now" if failing else "No new connection") in there
+        assert ("connection refused" in there or "no answer" in there) == bool(failing)
+        assert f"Second {now:g}: " in there and shown.drawing.value.count("stroke-dasharray") == 1
+    assert lost == sorted(lost) and lost[-1] == shown.outcome.lost and shown.steps.clock.max == len(lost)
+    assert shown.mean_lost() == shown.change.lost() == 2 * (25 + 3 * 100 / 3)
+    assert f"{shown.outcome.lost:,} lost so far in this run, 250 on average" in shown.scene.value
+    shown.steps.reset()
+    assert shown.drawing.value == shown.change.svg(shown.outcome) and "<table>" not in shown.scene.value
+
+
+def test_whoever_is_late_is_told_with_whom_it_sends_to(shown):
+    moved(shown, "crash", 4, 0, 2)
+    shown.steps.clock.value = 2
+    told, before, after = (
+        shown.scene.value,
+        "<td>order-1, order-2, order-3, order-4</td>",
+        "<td>order-2, order-3, order-4</td>",
+    )
+    assert "Second 11: Pod order-1: starts; EndpointSlice order-service: up to date. Late: kube-proxy node-a" in told
+    assert told.count(before) == 5 and told.count(after) == 1, "three nodes and two proxies, and the list"

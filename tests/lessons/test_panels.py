@@ -23,7 +23,7 @@ from k8slb.show.steps import Journeys
 from k8slb.show.waymap import drawing, folded
 
 ROOT = Path(__file__).parents[2]
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
 ORDERS, PAYMENTS = "http://order-service", "https://myshop.example.com/payments/process/101"
 SETUP = """
 import os

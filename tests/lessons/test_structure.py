@@ -20,7 +20,7 @@ from driven import Driven
 from k8slb.course.questions import exercises
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
 CORE = ("Recall", "Predict", "Try", "Explain", "Exercise")
 FURTHER = ("On a real cluster", "Break it", "Exercise", "Sandbox")
 END = ("Going further", "Recap", "Further reading")

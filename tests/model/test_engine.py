@@ -329,3 +329,20 @@ BAD = [
 def test_bad_input(given):
     with pytest.raises(k8slb.InputError):
         SHOP.send(ORDERS, **given)
+
+
+@pytest.mark.parametrize("by", ["$remote_addr", "$remote_addr$request_uri"])
+def test_clients_that_share_a_decision_hash_each_by_their_own_address(by):
+    """ingress-nginx's upstream-hash-by, where the controller sees its clients' addresses."""
+    annotated = f"""
+{{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {{name: app-ingress, annotations:
+  {{nginx.ingress.kubernetes.io/upstream-hash-by: {by}}}}}}}
+"""
+    local = """
+{apiVersion: v1, kind: Service, metadata: {name: ingress-nginx-controller, namespace: ingress-nginx},
+ spec: {externalTrafficPolicy: Local}}
+"""
+    shop, url = k8slb.load("shop").apply(annotated).apply(local), "https://myshop.example.com/orders"
+    sent = shop.send(url, requests=60, clients=20, connections=20).table.groupby("client")["pod"].unique()
+    asked = {client: shop.trace(url, from_=f"external:{client}").pod for client in sent.index}
+    assert len(set(asked.values())) == 3 and {c: [p] for c, p in asked.items()} == sent.map(list).to_dict()
