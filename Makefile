@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench
+LITE := .venv-lite
 READY := .venv/.ready
 SETTINGS := .venv/share/jupyter/lab/settings
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: lab test lessons lint bench constraints clean
+.PHONY: lab test lessons book cheatsheet wheelhouse lite lint bench constraints clean
 
 lab: $(READY)
 	@$(BIN)/k8slb lab
@@ -21,6 +22,21 @@ lint: $(READY)
 
 lessons: $(READY)
 	$(BIN)/python notebooks/build.py
+
+# For teachers (notebooks/TEACHING.md): HTML pages, one page to print, and all wheels for a room without a network:
+# make wheelhouse ARGS="--python 3.11 3.13 --platform linux windows mac"
+book cheatsheet wheelhouse: $(READY)
+	$(BIN)/python notebooks/$@.py $(ARGS)
+
+# dist/lite/: a static site in which the cores of some lessons run in the browser alone.
+lite: $(LITE)/.ready
+	@$(LITE)/bin/python notebooks/lite.py
+
+$(LITE)/.ready: pyproject.toml notebooks/lite.txt
+	@rm -rf $(LITE) && $(PYTHON) -m venv $(LITE)
+	@$(LITE)/bin/pip --disable-pip-version-check install -q -r notebooks/lite.txt
+	@$(LITE)/bin/pip --disable-pip-version-check install -q --no-deps -e .
+	@touch $@
 
 # The budgets, then the peers: make bench ARGS=--quick runs those once and small, ARGS=--write stores tests/bench/PEERS.md.
 bench: $(BENCH)/.ready
@@ -53,5 +69,5 @@ constraints:
 	@rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-bench .venv-constraints dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lite .venv-constraints dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

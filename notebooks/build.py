@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cheatsheet
+import covered
+import generated
 import nbformat
+import teaching
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -19,12 +23,13 @@ from k8slb.manifests import DATA
 
 KEPT = ("image/png", "text/plain")
 TAG = "exercise:"
+MADE = "generated:"  # a Markdown cell so tagged is written by generated.py
 EXAMPLES = DATA / "examples"
 
 
-def exercise_of(cell: nbformat.NotebookNode) -> str | None:
+def exercise_of(cell: nbformat.NotebookNode, kind: str = TAG) -> str | None:
     """The id of the exercise that the cell is a part of."""
-    return next((tag.removeprefix(TAG) for tag in cell.metadata.get("tags", ()) if tag.startswith(TAG)), None)
+    return next((tag.removeprefix(kind) for tag in cell.metadata.get("tags", ()) if tag.startswith(kind)), None)
 
 
 def solved(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -79,6 +84,9 @@ def _together(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNod
 def build(lesson: Path) -> list[Path]:
     """Bring a stored lesson and, if it has exercises, its solutions up to date; return what was written."""
     targets = {lesson: nbformat.read(lesson, as_version=4)}
+    for cell in targets[lesson].cells:
+        if made := exercise_of(cell, MADE):
+            cell.source = generated.TEXTS[made]()
     if any(map(exercise_of, targets[lesson].cells)):
         targets[lesson.parent / "solutions" / lesson.name] = solved(targets[lesson])
     for target, notebook in targets.items():
@@ -108,14 +116,18 @@ def main(argv: list[str] | None = None) -> int:
     ("pages") only that."""
     for page in filter(Path.exists, pages()):
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    covered.PAGE.write_text(covered.page(), encoding="utf-8")
     wanted = tuple(sys.argv[1:] if argv is None else argv) or ("",)
-    for path in sorted(stored().glob("*.ipynb")):
+    for path in sorted(stored().glob("*.ipynb")):  # lessons first: contents and glossary are made from them
         if path.name.startswith(wanted):
             try:
                 print(*(file.relative_to(stored()) for file in build(path)), sep="\n")
             except (CellExecutionError, ValueError) as error:
                 print(f"{path.name}: {error}", file=sys.stderr)
                 return 1
+    if wanted in (("",), ("pages",)):
+        cheatsheet.write()
+        teaching.write()
     return 0
 
 

@@ -72,3 +72,34 @@ EXERCISES = (
         expected=_rows,
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Through the Ingress": {"URL": "https://myshop.example.com/payments"},
+        "Through the Ingress, four pods": {"URL": "https://myshop.example.com/payments", "replicas of payment": 4},
+        "/payments leads to order-service": {
+            "URL": "https://myshop.example.com/payments",
+            "rules of Ingress app-ingress": (
+                ("myshop.example.com", "/orders", "Prefix", "order-service:80"),
+                ("myshop.example.com", "/payments", "Prefix", "order-service:80"),
+            ),
+        },
+    },
+    "sandbox": {
+        "Two connections to the Service": {"URL": "http://order-service", "requests per connection": 500},
+        "No payment pod": {"replicas of payment": 0},
+        "IPVS on six nodes": {"nodes": 6, "kube-proxy mode": "ipvs"},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "A request fails, and nobody knows where",
+        "one stop refused, dropped or answered it",
+        "what the trace's last line names",
+        "k8slb trace -f shop https://myshop.example.com/none",
+        "default backend answers 404",
+    ),
+)

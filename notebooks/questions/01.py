@@ -146,3 +146,44 @@ EXERCISES = (
         expected=lambda: _both(BOTH),
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "One pod is not ready": {"pods of order not ready": 1},
+        "The selector asks for track: next, too": {
+            "service/order-service": ("    app: order\n", "    app: order\n    track: next\n")
+        },
+        "targetPort 80, where nobody listens": {"targetPort": "80"},
+    },
+    "sandbox": {
+        "No pod of order is ready": {"pods of order not ready": 3},
+        "A selector that nobody has": {"service/order-service": ("app: order\n", "app: orders\n")},
+        "The port by its name": {"service/order-service": ("targetPort: 8081", "targetPort: http")},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Connection refused at a ClusterIP",
+        "the selector matches no pod",
+        "`spec.selector`",
+        "k8slb explain -f explain/selects-nothing.yaml",
+        "matches no pod",
+    ),
+    (
+        "Endpoints are there, connections are refused",
+        "the pods listen on another port",
+        "`spec.ports[].targetPort`",
+        "k8slb explain -f explain/target-port-number.yaml",
+        "which no pod behind it declares",
+    ),
+    (
+        "A pod runs and gets nothing",
+        "it is not ready (READY 0/1)",
+        "`readinessProbe`",
+        "kubectl get pods -l app=web",
+        "",
+    ),
+)

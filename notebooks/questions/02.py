@@ -95,3 +95,35 @@ EXERCISES = (
         imports="from math import ceil",
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "100,000 connections": {"connections": 100_000},
+        "IPVS mode": {"kube-proxy mode": "ipvs"},
+        "Ten pods": {"replicas of order": 10},
+    },
+    "sandbox": {
+        "Ten pods": {"replicas of order": 10},
+        "Ten pods, ten requests on each connection": {"replicas of order": 10, "requests per connection": 10},
+        "Ten pods, 100,000 requests": {"replicas of order": 10, "requests": 100_000},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Few connections, and uneven pods",
+        "random picks, one for each connection",
+        "none: look at more",
+        "k8slb send -f shop http://order-service -n 6",
+        "two standard deviations of 6 random picks",
+    ),
+    (
+        "Counts look unfair: chance or not?",
+        "phi is about 1 by chance",
+        "none yet",
+        "k8slb fingerprint counts-nativelb.txt",
+        "phi 279",
+    ),
+)

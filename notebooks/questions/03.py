@@ -90,3 +90,35 @@ EXERCISES = (
         expected=lambda: calls("rules_met", PODS)(lambda n: float(sum(comes for comes, _ in walk(own(n))))),
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Five pods": {"pods": 5},
+        "A third at each rule": {"probability of each rule": "1/3, 1/3, 1/3"},
+        "Five pods, 5,000 Services": {"pods": 5, "Services": 5000},
+    },
+    "sandbox": {
+        "Ten pods": {"replicas of order": 10},
+        "One of three pods is not ready": {"pods of order not ready": 1},
+        "Ten pods, nftables mode": {"replicas of order": 10, "kube-proxy mode": "nftables"},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Rules with 0.33 and 0.5 look unfair",
+        "each takes a part of the rest: equal shares",
+        "none",
+        "k8slb rules -f shop --node node-a | grep probability",
+        "0.50000000000",
+    ),
+    (
+        "New connections meet thousands of rules",
+        "many Services: iptables tries one after the other",
+        "`mode: nftables`",
+        "k8slb rules -f shop --node node-a --mode nftables | grep vmap",
+        "vmap @service-ips",
+    ),
+)

@@ -140,3 +140,35 @@ EXERCISES = (
         expected=lambda: calls("least", OPEN)(_lc),
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "32 connections, four from each node": {"connections": 32},
+        "32 connections, all from one node": {"connections": 32, "nodes": 1},
+        "iptables mode": {"kube-proxy mode": "iptables"},
+    },
+    "sandbox": {
+        "30 pods": {"replicas of order": 30},
+        "30 pods, one client": {"replicas of order": 30, "clients": 1},
+        "30 pods, iptables mode": {"replicas of order": 30, "kube-proxy mode": "iptables"},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Least connections, and one pod has all",
+        "each node counts only its own connections",
+        "`ipvs.scheduler`",
+        "k8slb incidents kubernetes-79213",
+        "Four nodes are four balancers",
+    ),
+    (
+        "A node still runs in IPVS mode",
+        "deprecated since Kubernetes 1.35",
+        "`mode`",
+        "k8slb explain -f explain/ipvs-deprecated.yaml",
+        "deprecated since Kubernetes 1.35",
+    ),
+)

@@ -78,3 +78,46 @@ EXERCISES = (
         },
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Ten pods": {"replicas of order": 10},
+        "Ten pods, 22 connections": {"replicas of order": 10, "connections": 22},
+        "Ten pods, through the Ingress": {"replicas of order": 10, "URL": "https://myshop.example.com/orders"},
+    },
+    "sandbox": {
+        "Ten pods, two connections": {"replicas of order": 10, "requests per connection": 500},
+        "Ten pods, ten requests on each connection": {"replicas of order": 10, "requests per connection": 10},
+        "Ten pods, two connections through the Ingress": {
+            "replicas of order": 10,
+            "requests per connection": 500,
+            "URL": "https://myshop.example.com/orders",
+        },
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Scaled up, and the new pods idle",
+        "open connections stay at their pods",
+        "the client's maximum connection age",
+        "k8slb send -f shop http://order-service --connections 2",
+        "on 2 connections",
+    ),
+    (
+        "gRPC, and one pod is busy",
+        "many requests share one connection",
+        "`clusterIP: None`, or a mesh",
+        "k8slb explain -f explain/one-connection.yaml",
+        "uses 1 of 5 pods",
+    ),
+    (
+        "New connections time out on one node",
+        "its conntrack table is full (nf_conntrack_max)",
+        "`conntrack.maxPerCore`",
+        "sysctl net.netfilter.nf_conntrack_count",
+        "",
+    ),
+)

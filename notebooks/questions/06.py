@@ -88,3 +88,35 @@ EXERCISES = (
     ),
     Exercise("06.3", pick, _moves, WRONG, str, imports="from hashlib import sha256"),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Nobody behind a NAT": {"% behind one NAT": 0},
+        "A time-out of 1 second": {"timeout (s)": 1},
+        "No affinity": {"affinity": "none"},
+    },
+    "sandbox": {
+        "Ten replicas": {"replicas of order": 10},
+        "Three nodes": {"nodes": 3},
+        "No affinity, but IPVS with sh": {"affinity": "none", "kube-proxy mode": "ipvs sh"},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "ClientIP, and one pod has most users",
+        "users behind a NAT have one address",
+        "`sessionAffinity`; a cookie",
+        "k8slb explain -f explain/affinity-per-node.yaml",
+        "all users behind one proxy count as one client",
+    ),
+    (
+        "ClientIP, and a user meets several pods",
+        "each node remembers for itself",
+        "`sessionAffinity`",
+        "k8slb explain -f explain/affinity-per-node.yaml",
+        "meets 2.4 of 5 pods",
+    ),
+)

@@ -104,3 +104,48 @@ EXERCISES = (
         },
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "externalTrafficPolicy: Cluster": {"externalTrafficPolicy of order-service": "Cluster"},
+        "No pod on node-b, health check off": {"pods of order per node": (3, 0), "health check": "off"},
+        "A pod asks": {"caller": "pod:default/payment-2"},
+    },
+    "sandbox": {
+        "4, 1 and 1 pods": {"pods of order per node": (4, 1, 1)},
+        "externalTrafficPolicy: Cluster, 4, 1 and 1 pods": {
+            "externalTrafficPolicy of order-service": "Cluster",
+            "pods of order per node": (4, 1, 1),
+        },
+        "Pods on one node only, health check off": {
+            "pods of order per node": (3, 0, 0),
+            "k8slb/health-check of order-service": "off",
+        },
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "A pod alone on its node gets twice the share",
+        "`Local`: nodes get alike, pods do not",
+        "`externalTrafficPolicy`",
+        "k8slb shares -f local.yaml http://203.0.113.20",
+        "1/2   50.0%",
+    ),
+    (
+        "The pod sees a node as its client",
+        "`Cluster`: the node puts its own there",
+        "`externalTrafficPolicy: Local`",
+        "k8slb trace -f shop https://myshop.example.com/orders",
+        "source 198.51.100.10 becomes 172.18.0.3",
+    ),
+    (
+        "The load balancer leaves a node out",
+        "`Local`, and no ready pod there: 503",
+        "`healthCheckNodePort`",
+        "curl -i http://NODE:PORT/",
+        "",
+    ),
+)

@@ -104,3 +104,39 @@ EXERCISES = (
         expected=lambda: calls("hottest", BUSY)(_hottest),
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Without trafficDistribution": {"trafficDistribution": "none"},
+        "Two pods in each zone": {"pods of order per zone": (2, 2, 2)},
+        "Pods as targets": {"target type": "ip"},
+    },
+    "sandbox": {
+        "A pod in zone-b asks": {"URL": "http://order-service", "caller": "pod:default/order-5"},
+        "A pod asks, PreferSameNode": {
+            "URL": "http://order-service",
+            "caller": "pod:default/order-2",
+            "trafficDistribution of order-service": "PreferSameNode",
+        },
+        "All six pods in zone-a": {"pods of order per zone": (6, 0, 0)},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Pods are ready, some callers get nothing",
+        "`Local`, and no pod on their node",
+        "`internalTrafficPolicy`",
+        "k8slb explain -f explain/near-only-lost.yaml",
+        "2/3 (66.7%) get no answer",
+    ),
+    (
+        "The pods of one place are busier",
+        "connections stay near, the pods are elsewhere",
+        "`trafficDistribution`",
+        "k8slb explain -f explain/near-only-uneven.yaml",
+        "1.22 times the fair share",
+    ),
+)

@@ -192,3 +192,51 @@ EXERCISES = (
         expected=lambda: {url: _service(load("shop").apply(MORE), url) for url in TABLE},
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "No rewrite": {"rewrite-target": ""},
+        "The certificate's host, asked by http": {
+            "TLS host": "myshop.example.com",
+            "URL": "http://myshop.example.com/payments/process/101",
+        },
+        "/paymentsX, with the rewrite": {"URL": "https://myshop.example.com/paymentsX"},
+    },
+    "sandbox": {
+        "/orders-old": {"URL": "https://myshop.example.com/orders-old"},
+        "/orders as Exact": {
+            "URL": "https://myshop.example.com/orders/7",
+            "rules of Ingress app-ingress": (
+                ("myshop.example.com", "/orders", "Exact", "order-service:80"),
+                ("myshop.example.com", "/payments", "Prefix", "payment-service:80"),
+            ),
+        },
+        "Another host": {"header Host": "other.example.com"},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "404 from the controller",
+        "no rule of the host takes the path",
+        "`host`, `path`, `pathType`",
+        "k8slb trace -f shop https://myshop.example.com/orders-old",
+        "matches /orders-old",
+    ),
+    (
+        "The pod receives / and nothing more",
+        "the rewrite is the whole new path",
+        "`rewrite-target`",
+        "k8slb trace -f source-text https://myshop.example.com/payments",
+        "which receives /\n",
+    ),
+    (
+        "503 from the controller",
+        "no such Service, port or ready endpoint",
+        "`backend.service`",
+        "k8slb explain -f explain-routes.yaml",
+        "answered 503",
+    ),
+)

@@ -55,6 +55,7 @@ QUOTA = '"10% is one in ten": each request is a throw of its own, and nobody kee
 ADDED = '"Chances add up": ten times 10% is not certain; all of them must miss, which multiplies.'
 ALL = '"none is weight to the power": that is how likely all of them go there.'
 WHOLE = '"10 is the chance": 10 percent is 0.1, and none can be more likely than 1.'
+NOT_ALL = '"None is the contrary of all": that is at least one that misses.'
 SHOWS = '"The chance that it shows": asked is the other one, that it does not.'
 ONE_IN = '"After 1/weight requests it has shown": that many are only what it takes on average.'
 SHARE = '"95% of one in ten": the chances to miss multiply, they do not add up.'
@@ -156,6 +157,7 @@ EXERCISES = (
             ADDED: lambda w, n: max(0, 1 - w * n / 100),
             SHOWS: lambda w, n: 1 - (1 - w / 100) ** n,
             ALL: lambda w, n: (w / 100) ** n,
+            NOT_ALL: lambda w, n: 1 - (w / 100) ** n,
             WHOLE: lambda w, n: (1 - w) ** n,
         },
     ),
@@ -183,4 +185,41 @@ EXERCISES = (
         },
     ),
     Exercise("10.4", f'canary_of_payments = """{CANARY}"""', _split, WRONG, str, expected=lambda: _split(CANARY)),
+)
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "It dials the ClusterIP": {"it dials": "the ClusterIP"},
+        "A canary of 10%": {"canary-weight": 10},
+        "The canary under Traefik": {"canary-weight": 10, "controller": "traefik"},
+    },
+    "sandbox": {
+        "Header always": {"header X-Canary": "always"},
+        "Header never": {"header X-Canary": "never"},
+        "A limit of 10 requests a second": {
+            "ingress/app-ingress": (
+                "  name: app-ingress\n",
+                '  name: app-ingress\n  annotations: {nginx.ingress.kubernetes.io/limit-rps: "10"}\n',
+            )
+        },
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "A limit lets more through than it says",
+        "each replica counts for itself",
+        "`limit-rps`, `replicas`",
+        "k8slb incidents ingress-nginx-5959",
+        "percent let through by 2 replicas",
+    ),
+    (
+        "A canary of 10% gets 0 of 20 requests",
+        "dice for each request: 12% of the time",
+        "`canary-weight`",
+        "k8slb send -f draw-canary.yaml http://shop.example.com -n 20",
+        "exact  10.0%",
+    ),
 )

@@ -104,6 +104,7 @@ TO_ALL = _route("to-https", "myshop.example.com", TO_HTTPS)
 TRANSLATED = DOOR + SERVED + _on(TO_ALL, "http")
 ASKED = [HOST + path for path in ("/orders", "/orders/7", "/payments/process/101", "/orders-old", "/")]
 ASKED += ["http://myshop.example.com/orders/7?page=2", "http://myshop.example.com/"]
+OTHER = "the answer to /orders of eu.example.com by https"
 UNTRANSLATED = {
     '"https comes with the certificate": who asks by http is redirected only if a rule says so.': DOOR + SERVED,
     '"A redirect is for http by itself": without a sectionName the route is on both listeners.': DOOR + SERVED + TO_ALL,
@@ -117,6 +118,9 @@ UNTRANSLATED = {
     '"302 is 308": without a statusCode the redirect is 302.': TRANSLATED.replace(", statusCode: 308", ""),
     '"A route belongs to every Gateway": it is attached to those that parentRefs names.': TRANSLATED.replace(
         "parentRefs: [{name: front-door", "parentRefs: [{name: front"
+    ),
+    '"A route takes the hosts of its certificate": without hostnames it takes all that the listener takes.': (
+        TRANSLATED.replace("  hostnames: [myshop.example.com]\n", "")
     ),
     '"Exact is Prefix": it takes that path alone, and nothing below it.': TRANSLATED.replace("PathPrefix", "Exact"),
     '"backendRefs name the port of the pod": they name the Service\'s.': TRANSLATED.replace(
@@ -155,7 +159,8 @@ def _answer(cluster: Cluster, url: str) -> str:
 def _asked(cluster: Cluster) -> Seen:
     served = cluster.trace(f"{HOST}/orders").to_dict()["certificate"]
     seen = {f"the answer to {url}": _answer(cluster, url) for url in ASKED}
-    return seen | {f"the certificate of {HOST}": served or "none"}
+    other = cluster.trace(f"{HOST}/orders", headers={"Host": "eu.example.com"}).status
+    return seen | {f"the certificate of {HOST}": served or "none", OTHER: str(other)}
 
 
 def _after(answer: Any) -> Seen:
@@ -196,4 +201,41 @@ EXERCISES = (
         expected=lambda: {url: _answer(_bare().apply(COPIED), url) for url in TABLE},
     ),
     Exercise("11.3", f'translated = """{TRANSLATED}"""', _after, UNTRANSLATED, str, expected=lambda: _asked(_shop())),
+)
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "By http, HTTPRoute": {"API": "HTTPRoute", "URL": "http://myshop.example.com/orders"},
+        "Weights 90, 10 and 0": {"API": "HTTPRoute", "weights in shop": (90, 10, 0)},
+        "A tenth to a Service that is not there": {"API": "HTTPRoute", "weights in shop": (90, 0, 10)},
+    },
+    "sandbox": {
+        "X-Preview: yes": {"header X-Preview": "yes"},
+        "/orders-old": {"URL": "https://myshop.example.com/orders-old"},
+        "Half to order-next": {
+            "httproute/shop": (
+                "    - name: order-next\n      port: 80\n      weight: 0\n",
+                "    - name: order-next\n      port: 80\n      weight: 100\n",
+            )
+        },
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "A fixed part of the requests gets 500",
+        "a missing backend keeps its weight",
+        "`backendRefs[].name`",
+        "kubectl get httproute shop -o yaml",
+        "",
+    ),
+    (
+        "Behind a Gateway http redirects no more",
+        "no rule said so: the controller did it",
+        "`filters: RequestRedirect`",
+        "k8slb translate -f shop",
+        "type: RequestRedirect",
+    ),
 )

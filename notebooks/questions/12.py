@@ -179,3 +179,46 @@ EXERCISES = (
     ),
     Exercise("12.3", f'policy = """{POLICY}"""', _sent_by, UNGUARDED, str, expected=lambda: _sent_by(POLICY)),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "At random": {"who picks": "sidecar, at random"},
+        "kube-proxy": {"who picks": "kube-proxy"},
+        "One of five pods answers 503 at once": {"replicas of order": 4, "replicas of order-sick": 1},
+    },
+    "sandbox": {
+        "One pod may be left out": {
+            "destinationrule/orders": (
+                "      consecutive5xxErrors: 5\n",
+                "      consecutive5xxErrors: 5\n      maxEjectionPercent: 20\n",
+            )
+        },
+        "50 clients, one pod may be left out": {
+            "clients": 50,
+            "destinationrule/orders": (
+                "      consecutive5xxErrors: 5\n",
+                "      consecutive5xxErrors: 5\n      maxEjectionPercent: 20\n",
+            ),
+        },
+        "Two retries": {"virtualservice/orders": ("attempts: 0", "attempts: 2")},
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "The pod that fails gets most requests",
+        "it fails fast and looks idle",
+        "`outlierDetection`",
+        "istioctl proxy-config endpoints POD",
+        "",
+    ),
+    (
+        "A slow pod gets as much as a fast one",
+        "taking turns does not look at latency",
+        "`loadBalancer.simple`",
+        "k8slb incidents linkerd2-5017",
+        "percent at the fast pod",
+    ),
+)

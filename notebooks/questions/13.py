@@ -139,3 +139,43 @@ EXERCISES = (
         expected=lambda: calls("rounds", LOADS)(_rounds),
     ),
 )
+
+# What the panels can be set to: of each three settings that show what the lesson says.
+SETTINGS = {
+    "guess": {
+        "Three seconds until the rules are new": {"propagation delay, seconds": 3},
+        "A rollout, one pod more": {"what happens": "rollout, one pod more", "propagation delay, seconds": 2},
+        "The rollout with a preStop of 2 seconds": {
+            "what happens": "rollout, one pod more",
+            "propagation delay, seconds": 2,
+            "preStop, seconds": 2,
+        },
+    },
+    "sandbox": {
+        "A rollout, one pod fewer": {"what happens": "rollout, one pod fewer"},
+        "A rollout, preStop 2 seconds": {"what happens": "rollout, one pod more", "preStop, seconds": 2},
+        "A preStop shorter than the delay": {
+            "what happens": "rollout, one pod more",
+            "preStop, seconds": 2,
+            "propagation delay, seconds": 5,
+        },
+    },
+}
+
+# The lesson's rows of the cheat sheet: symptom, cause, field, command, and what the command shows.
+SYMPTOMS = (
+    (
+        "Requests are lost at each rollout",
+        "a pod stops before all rules are new",
+        "`preStop.sleep.seconds`",
+        "k8slb incidents kubernetes-43576",
+        "least seconds of preStop that lose nothing",
+    ),
+    (
+        "Does a rollout lose any?",
+        "preStop shorter than the slowest node",
+        "`preStop`",
+        "k8slb test -f shop cases.yaml",
+        "a rollout loses nothing",
+    ),
+)
