@@ -43,13 +43,16 @@ class Clients:
     def users(self) -> int:
         return len(self.address_of)
 
+    def start_at(self, address: int) -> Start:
+        """Where the requests of the `address`-th address set out, with it as their source."""
+        start = self.starts[self.start_of[address]]
+        return replace(start, flow=replace(start.flow, source=self.addresses[address]))
+
     def shares(self, timeline: Timeline, hashed: bool) -> Spread:
         """What can become of a request, over all users; address by address where a balancer hashes them."""
         users: Counter[Start] = Counter()
         for address, count in Counter(self.address_of.tolist()).items():
-            start = self.starts[self.start_of[address]]
-            own = replace(start, flow=replace(start.flow, source=self.addresses[address])) if hashed else start
-            users[own] += count
+            users[self.start_at(address) if hashed else self.starts[self.start_of[address]]] += count
         return mixed((Fraction(count, self.users), shares(timeline, start)) for start, count in users.items())
 
 

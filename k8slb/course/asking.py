@@ -11,6 +11,7 @@ from ..real.record import asked_again
 from ..real.recordings import Recording, recording
 from ..show.bars import Bar, bars
 from ..show.kinds import style
+from .saved import MOVES
 
 WHO = {"nginx": "real nginx", "haproxy": "real HAProxy", "envoy": "real Envoy", "traefik": "real Traefik"}
 WHO |= {"caddy": "real Caddy"}
@@ -54,9 +55,9 @@ class Live(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         picture = self.recording.beside() if self.recording.comparable else None
-        return super()._repr_mimebundle_(**kwargs) | (
-            picture.still if picture else {"text/plain": self.recording.compared}
-        )
+        still = picture.still if picture else {"text/plain": self.recording.compared}
+        about = {"image/png": {"alt": picture.sentence}, MOVES: True} if picture else {}
+        return super()._repr_mimebundle_(**kwargs) | still, about
 
 
 live = Live  # as lessons call it

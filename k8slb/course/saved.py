@@ -12,6 +12,7 @@ from . import progress
 PICTURE = "A picture of the panel as it was first drawn. Run the first cells again to move its controls."
 AGAIN = "Run the first cells again to see it."
 VIEW = "application/vnd.jupyter.widget-view+json"
+MOVES = "moves"  # in an output's metadata: what its picture shows can be asked for anew
 PREDICTION = "prediction"  # in an output's metadata: the id of the prediction that veils it
 
 
@@ -26,8 +27,8 @@ def pictures_only(model: dict[str, Any], path: str = "", contents_manager: Any =
             data, veiled = output.get("data", {}), output.get("metadata", {}).get(PREDICTION)
             if VIEW in data:
                 del data[VIEW]
-                if "image/png" in output.get("metadata", {}):
-                    continue  # a picture that nothing moves
+                if "image/png" in output.get("metadata", {}) and MOVES not in output["metadata"]:
+                    continue  # only a picture
                 if "image/png" in data and veiled in (None, *locked):
                     note = {"output_type": "display_data", "data": {"text/plain": PICTURE}, "metadata": {}}
                     cell["outputs"].append(note)

@@ -21,8 +21,9 @@ def film_picture(rows: Sequence[Row], lost: Sequence[float] | None, told: str) -
         colours = [COLOURS.get(row.state, MISSED) for row in its]
         axes.broken_barh(spans, (i - 0.4, 0.8), facecolors=colours, edgecolor="white")
     axes.plot(lost or [], [len(by_lane)] * len(lost or []), "|", color=MISSED, markersize=11)
-    axes.set_yticks(range(len(by_lane) + 1), [*by_lane, below], fontsize=8)
-    axes.set(xlim=(0, last), ylim=(len(by_lane) + 0.7, -0.7), xlabel="seconds")
+    names = [*by_lane, below] if below else [*by_lane]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlim=(0, last), ylim=(len(names) - 0.3, -0.7), xlabel="seconds")
     axes.xaxis.label.set_size(8)
     means = [Patch(color=colour, label=told) for colour, told in LEGEND.items()]
     figure.legend(handles=means, loc="outside lower center", ncols=len(means), fontsize=8, frameon=False)

@@ -154,11 +154,12 @@ class Panel(widgets.VBox):
 
     def _draw_path(self) -> None:
         """The path as the steps have it."""
-        at, told, so_far = self.steps.at, f"<p>{STEP}</p>", ()
+        at, told, so_far, route = self.steps.at, f"<p>{STEP}</p>", (), self.route
         if at:
+            route = self.journeys.route_of(at)
             so_far = self.journeys.told(at), self.journeys.counts(at), self.journeys.way(at)
             told = f"<p role='status'>{escape(so_far[0])}</p>"
-        self.drawing.value = drawing(self.route, *so_far) + told
+        self.drawing.value = drawing(route, *so_far) + told
         self._look_inside()
 
     def _look_inside(self) -> None:

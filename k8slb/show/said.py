@@ -31,7 +31,8 @@ def sentence(outcome: Any, route: Route, trace: Any) -> str:
     if several and outcome.admitted < 1:
         told += " of those that the limit admits"
     if several and outcome.spread[0]:
-        told += ", ±{:.1%} ({})".format(*outcome.spread)
+        band, why = outcome.spread  # the largest share's; smaller ones stray less
+        told += f", ±{band:.1%}{' at most' if len(several) > 1 else ''} ({why})"
     if outcome.lost == outcome.requests:
         told += f": {trace.hops[-1].decision.why}"
     if trace and shares and (forwarded := trace.fact("forwarded")):

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import link
 
-from .route import Route, Spot, called
+from .route import Route, Spot, called, edges
 
 MOST = 1000  # nobody watches more
 FIT = {"width": "auto"}
@@ -48,8 +48,16 @@ class Journeys:
     """The ways of the first requests of a run, worked out as far as they are asked for."""
 
     def __init__(self, route: Route, outcome: Any):
-        self.route, self.outcome = route, outcome
-        self.way = cache(self._way)
+        self.route, self.outcome = route, outcome  # the route of the first client
+        self.way, self._of = cache(self._way), cache(self._of)
+
+    def route_of(self, number: int) -> Route:
+        """The route of the client that sends request `number` (from 1): its own node, and its own share of a hash."""
+        run = self.outcome.run
+        return self._of(int(run.clients.address_of[run.connection[number - 1] % run.clients.users]))
+
+    def _of(self, address: int) -> Route:
+        return edges(self.outcome.timeline, self.outcome.run.clients.start_at(address)) if address else self.route
 
     def _seen(self, number: int) -> set[str]:
         """What the run's columns say of request `number` (from 1)."""
@@ -60,7 +68,7 @@ class Journeys:
     def _way(self, number: int) -> tuple[Spot, ...]:
         """The spots that a request passes; without the last where the route does not have what came of it."""
         seen = self._seen(number)
-        *way, last = self.route.way(seen)
+        *way, last = self.route_of(number).way(seen)
         return (*way, last) if seen & {last.name, last.address} else tuple(way)
 
     def counts(self, number: int) -> Counter[Spot]:
@@ -71,6 +79,6 @@ class Journeys:
         """The spots that are known: where the run tells which, or there is but one."""
         run, seen = self.outcome.run, self._seen(number)
         over = f" on connection {run.connection[number - 1] + 1:,}" if run.connections < run.requests else ""
-        ways = list(zip(self.way(number), self.route.stages, strict=False))
+        ways = list(zip(self.way(number), self.route_of(number).stages, strict=False))
         known = (spot for spot, stage in ways[1:] if len(stage) == 1 or seen & {spot.name, spot.address})
         return f"request {number:,}{over}: {', '.join(s.name for s in known if s.kind != 'load balancer')}"

@@ -52,6 +52,13 @@ EXERCISES = (
             "and kube-proxy's turn was before it.": ["dns", "cloud-lb", "ingress", "kube-proxy", "pods"],
             '"The Ingress is the gate to the cluster": it is a rule that a pod inside reads, and the load balancer '
             "comes before that pod.": ["dns", "ingress", "cloud-lb", "kube-proxy", "pods"],
+            '"The node picks first": from the internet no node has the packet yet; the load balancer picks the node.': [
+                "dns",
+                "kube-proxy",
+                "cloud-lb",
+                "ingress",
+                "pods",
+            ],
         },
         kind=str,
         expected=lambda: dict(zip(NAMES, [hop["layer"] for hop in _hops()], strict=True)),

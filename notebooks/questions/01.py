@@ -135,6 +135,9 @@ EXERCISES = (
             '"A targetPort is one number for all": that sends connections to 8081 of the new pod, too.': (
                 BOTH.replace("targetPort: http", "targetPort: 8081")
             ),
+            '"The newest port is for all": that sends connections to 9090 of the old pods, too.': (
+                BOTH.replace("targetPort: http", "targetPort: 9090")
+            ),
             '"A name is for the Service": the new pod has to give its port that name, and have the label app: order.': (
                 BOTH.replace("{name: http, ", "{")
             ),

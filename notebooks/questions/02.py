@@ -82,6 +82,7 @@ EXERCISES = (
         connections_needed,
         [(3, 0.01), (3, 0.02), (6, 0.01), (7, 0.01)],
         {
+            '"A part of a connection counts": connections are whole; round up.': lambda n, d: (1 - 1 / n) / n / d**2,
             '"Rounding is rounding": one connection fewer is still a little too much deviation; round up.': (
                 lambda n, d: connections_needed(n, d) - 1
             ),

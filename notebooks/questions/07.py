@@ -77,6 +77,7 @@ EXERCISES = (
         {
             '"The load balancer balances pods": it picks a node, each alike.': lambda pods, node: 1 / sum(pods),
             '"A node without pods keeps its part": it fails the health check.': lambda p, n: 1 / len(p) / p[n],
+            '"A share is a percentage": here it is from 0 to 1.': lambda pods, node: 100 * share(pods, node),
             '"A pod gets what its node gets": all pods of the node share it.': lambda p, n: 1 / (len(p) - p.count(0)),
         },
         expected=lambda: calls("share", PLACES)(_share),

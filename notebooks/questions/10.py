@@ -53,6 +53,10 @@ def admitted(limit, replicas, seconds):
 
 QUOTA = '"10% is one in ten": each request is a throw of its own, and nobody keeps count.'
 ADDED = '"Chances add up": ten times 10% is not certain; all of them must miss, which multiplies.'
+BELOW_NONE = (
+    '"Chances add up": then the chance would be below 0 after more than ten requests at 10%. '
+    "All of them must miss, which multiplies."
+)
 ALL = '"none is weight to the power": that is how likely all of them go there.'
 WHOLE = '"10 is the chance": 10 percent is 0.1, and none can be more likely than 1.'
 NOT_ALL = '"None is the contrary of all": that is at least one that misses.'
@@ -155,6 +159,7 @@ EXERCISES = (
         {
             QUOTA: lambda w, n: 0 if w * n >= 100 else 1,
             ADDED: lambda w, n: max(0, 1 - w * n / 100),
+            BELOW_NONE: lambda w, n: 1 - w / 100 * n,
             SHOWS: lambda w, n: 1 - (1 - w / 100) ** n,
             ALL: lambda w, n: (w / 100) ** n,
             NOT_ALL: lambda w, n: 1 - (w / 100) ** n,

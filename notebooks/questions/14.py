@@ -105,8 +105,19 @@ def traffic(name: str, requests: int = 4, clients: int = 1, connections: int | N
     return _sent(SECRET[name], requests, _first(SECRET[name]) + seed, clients, connections, via)
 
 
-def _swapped(one: str, other: str) -> dict[str, str]:
-    return {name: {one: other, other: one}.get(cause, cause) for name, cause in SECRET.items()}
+DOUBTS = {  # a cause that was named for a cluster: what to ask it, as the answer would be another
+    "chance": "By chance app-2 gets about half of 1,000: ask {} for so many.",
+    "one connection": (
+        "A client with one connection has its 1,000 requests at one pod, and over 1,000 connections at both: "
+        "ask {} for each."
+    ),
+    "ClientIP": (
+        "With ClientIP one client stays at its pod over 1,000 connections, and ten clients come to both pods: "
+        "ask {} for each."
+    ),
+    "not ready": "A pod that is not ready gets nothing, whoever asks: ask {} with ten clients, here and on node-b.",
+    "Local": "With Local ten clients on node-a come to app-1 alone, and ten on node-b to app-2 alone: ask {} for each.",
+}
 
 
 def _given(what: str, names: Mapping[str, str]) -> Callable[[Any], Seen]:
@@ -311,16 +322,10 @@ EXERCISES = (
         f"causes = {json.dumps(SECRET)}",
         _given("a cause", SECRET),
         {
-            '"Four of four is no chance": it is, 1 time in 8; send more before you look for a fault.': (
-                _swapped("chance", "one connection")
-            ),
-            '"Sticky is sticky": let the client open a connection for each request, and only one of the two stays.': (
-                _swapped("one connection", "ClientIP")
-            ),
-            '"One client speaks for all": affinity keeps each client at a pod of its own; ask with ten.': (
-                _swapped("ClientIP", "not ready")
-            ),
-            '"What gets nothing here gets nothing": ask from the other node, too.': _swapped("not ready", "Local"),
+            f'"{said}": {doubt.format(name)}': SECRET | {name: said}
+            for said, doubt in DOUBTS.items()
+            for name, cause in SECRET.items()
+            if cause != said
         },
         kind=str,
         expected=lambda: _given("a cause", SECRET)(SECRET),

@@ -369,6 +369,9 @@ EXERCISES = (
         _named,
         {
             '"Uneven is a fault": phi is about 1, which is what chance alone gives.': WAYS | {"A": "pinned"},
+            '"What fits is it": it would take 86 counters or more; chance alone does it, and needs no number.': (
+                WAYS | {"A": "counters"}
+            ),
             '"Even is random": chance is less even than this; several that take turns are not.': WAYS | {"B": "random"},
             '"Round robin is within 1": one counter is, and there may be several.': WAYS | {"B": "turns"},
             '"Uneven pods have too few connections": a pod alone on its node gets as much as two that share one.': (

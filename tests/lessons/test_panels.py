@@ -181,6 +181,17 @@ def test_an_answer_that_the_route_does_not_have_is_a_row_and_no_pod(shop):
     assert [spot.kind for spot in Journeys(route, outcome).way(1000)] == ["client", "node"]
 
 
+def test_a_step_shows_the_way_of_the_client_that_sends_the_request(shop):
+    fleet = shop.with_nodes(3).with_proxy(mode="ipvs", scheduler="sh")
+    drawn = panel(fleet, "http://order-service", requests=3, clients=3)
+    nodes = drawn.outcome.table["node"].tolist()
+    for sent in (1, 2, 3):
+        *_, node, pod = drawn.journeys.way(sent)
+        assert node.name == nodes[sent - 1] and f": {node.name}, {pod.name}" in drawn.journeys.told(sent)
+        assert drawn.journeys.route_of(sent).ends()[pod] == 1  # a hash: all of this client's
+    assert len(set(nodes)) == 3
+
+
 def test_what_does_not_fit_is_one_row(shop):
     cluster, url = clusters(shop)["many"]
     route = edges(cluster.timeline, path.start(cluster, url))

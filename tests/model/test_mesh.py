@@ -281,7 +281,8 @@ def annotated(cluster, said):
 @pytest.mark.parametrize(
     ("cluster", "status", "share"),
     [
-        (ISTIO, 503, 0),  # Istio retries a 503 without being asked
+        (ISTIO, 503, 1 / 5),  # since 1.24 Istio retries a pod's 503 only if it is asked to
+        (ISTIO.apply(virtual("[{retries: {attempts: 2}, route: [{destination: {host: order-service}}]}]")), 503, 1 / 5),
         (ISTIO, 500, 1 / 5),
         (ISTIO.apply(virtual("[{retries: {attempts: 0}, route: [{destination: {host: order-service}}]}]")), 503, 1 / 5),
         (
@@ -297,7 +298,7 @@ def annotated(cluster, said):
         (annotated(LINKERD, '{retry.linkerd.io/http: "500-504", retry.linkerd.io/limit: "2"}'), 500, 1 / 125),
         (annotated(LINKERD, '{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: "0"}'), 503, 1 / 25),  # as not given
         (AMBIENT, 503, 1 / 5),
-        (WAYPOINT, 503, 0),
+        (WAYPOINT, 503, 1 / 5),
     ],
 )
 def test_retries(cluster, status, share):

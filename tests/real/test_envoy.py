@@ -260,7 +260,8 @@ def test_outlier_detection(percent, came):
     ("http", "first", "left"),
     [
         (NOT_AGAIN, {"fail": "1 503"}, {"200": 80, "503": 20}),
-        (PLAIN, {"fail": "1 503"}, {"200": 100}),  # Istio's two retries
+        (PLAIN, {"fail": "1 503"}, {"200": 80, "503": 20}),  # Istio's two retries are not for what a pod answers
+        (f"[{{{TO}, retries: {{attempts: 2, retryOn: '503'}}}}]", {"fail": "1 503"}, {"200": 100}),
         (PLAIN, {"fail": "1 500"}, {"200": 80, "500": 20}),
         (PLAIN, {"down": "refuses"}, {"200": 100}),
         (NOT_AGAIN, {"down": "refuses"}, {"200": 80, "503": 20}),

@@ -33,8 +33,8 @@ HTTP, OTHERS = ("http", "http2", "grpc"), ("tcp", "tls", "https", "mongo", "mysq
 HTTP2 = "(?i)^(grpc|http2)|h2c$"
 BY_NUMBER = (25, 53, 3306, 27017)  # where nothing is declared, these are not looked into for HTTP (pkg/kube)
 CLASSES = {"5xx": range(500, 600), "gateway-error": range(502, 505), "retriable-4xx": (409,)}
-RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,503"
-RETRIED = OnFailure(3, refused=503, timed_out=503, statuses=frozenset({503}))  # Envoy answers 503 to either
+RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled"  # and a pod's 503 before Istio 1.24
+RETRIED = OnFailure(3, refused=503, timed_out=503)  # Envoy answers 503 to either
 SIMPLE = {"ROUND_ROBIN": "envoy-round-robin", "RANDOM": "envoy-random"}
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ... import path
 from ...balancers import balancer
 from ...balancers.base import closed, connections, forgotten, opened
-from ...balancers.ipvs import OFFSET, OVERHEAD, PRIME, SLOTS, _number, _siphash, _slot
+from ...balancers.ipvs import OFFSET, OVERHEAD, PRIME, _number, _siphash, _slot
 from ...decision import Decision
 from ..panels import Drawn, Panel
 from ..svg import DOT, LINE, PAPER, dot, frame, text
@@ -89,21 +89,19 @@ def ipvs(panel: Panel, at: int) -> Drawn:
         told = f"The connection of request {at:,} comes to {here}: {name} there picks {last.name}. {told}"
     elif last:
         told = f"The connection of request {at:,} is open: IPVS on {here} knows its pod, {last.name}. {told}"
-    parts.append(
-        text(
-            0,
-            14,
-            f"scheduler {name}; each list from its head: pod (weight 1), open + closed connections; ▸ is next",
-            bold=True,
-        )
-    )
+    load = ": what it compares" * (name in LOADS)
+    head = f"scheduler {name}; each list from its head: pod (weight 1), open + closed connections{load}; ▸ is next"
+    parts.append(text(0, 14, head, bold=True))
     return Drawn(
         frame(22 + (1 + (len(shown) - 1) // ACROSS) * (tall + 12), told, parts) + note(told).svg, HEAD, tuple(rows)
     )
 
 
 def _rule(name: str) -> str:
-    hashed = {"sh": "a hash of the client's address", "mh": "a hash of the client's address and port"}
+    hashed = {
+        "sh": "a hash of the client's address, whose remainder is the place from the head, from 0",
+        "mh": "a hash of the client's address and port",
+    }
     turns = "whose turn it is" if name in ("rr", "wrr") else "its own rule"
     return LOADS[name][0] + ", the least is next" if name in LOADS else hashed.get(name, turns)
 
@@ -124,7 +122,7 @@ def _looked(kept: Kept, name: str) -> str:
         return ", ".join(value for *_, value in _list(kept, name)[: _cut(kept)])
     if kept.last and name == "sh":
         slot, many = _slot(kept.last.key.source), len(kept.decision.candidates)
-        return f"slot {slot} of {SLOTS}, place {slot % many} from 0"
+        return f"slot {slot}: {slot} % {many} = {slot % many}"
     if kept.last and name == "mh":
         slot = _siphash(_number(kept.last.key.source) + kept.last.key.port, OFFSET) % PRIME
         return f"port {kept.last.key.port}: slot {slot} of {PRIME:,}"
