@@ -25,6 +25,7 @@ LEGEND = {  # a colour, and what it means: of a pod, of who sends requests
     DOT: "terminating, behind",
     MISSED: "takes nothing, sends to one that takes nothing",
 }
+DEAD = "dead"
 LEFT, RIGHT, HIGH, MOST = 250, 880, 20, 40
 
 
@@ -87,6 +88,9 @@ def _knowing(
 
     def state(now: float) -> str:
         real, known = timeline.at(now), timeline.seen_by(place, now, role)
+        here = real.node.get(who) if place.kind == "node" else real.pod_named.get((*place.name.split("/"),))
+        if here and here.down:
+            return DEAD  # with it what it believes
         sends, rightly = (_targets(view, what, services) for view in (known, real))
         there = {t: real.pod_named.get(t) or real.node.get(t[1]) for t in sends}
         if missing := sorted(name for (_, name), one in there.items() if one is None or one.down):

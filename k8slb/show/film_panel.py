@@ -16,7 +16,7 @@ from ..manifests import table_of
 from ..scheduling import some
 from . import controls, kinds, said
 from .controls import Maker
-from .film import Row, lanes, learners, lost_at, moments, sends_to, svg, turns
+from .film import DEAD, Row, lanes, learners, lost_at, moments, sends_to, svg, turns
 from .kinds import Control
 from .panels import Drawn, Panel
 from .picture import Picture
@@ -115,7 +115,7 @@ def second(panel: Film, at: int) -> Drawn:
     lost = sum(t <= now for t in panel.lost)
     so_far = f"{lost:,} lost so far in this run, {panel.mean_lost(now):g} on average"
     there = [row for row in rows if row.begin <= now < row.end]
-    late = [row for row in there if row.what not in ("Pod", "Node") and row.state != "up to date"]
+    late = [row for row in there if row.what not in ("Pod", "Node") and row.state not in ("up to date", DEAD)]
     happens = [row for row in turns(rows, now) if row not in late]
     told = f"Second {now:g}: {_told(happens) or ('no row becomes right' if late else 'the run ends')}. "
     told += f"Late: {_told(late)}. " if late else "Everybody is up to date. "
@@ -125,6 +125,7 @@ def second(panel: Film, at: int) -> Drawn:
     way = route.way([spot.name for spot in route.stages[-1] if spot.kind == "end"]) if share else ()
     known = {one[:2]: some(sends_to(change, one, now), 6) for one in learners(change, [x.one for x in change.lives])}
     shown = {row[:2] for its in lanes(rows, None)[0].values() for row in its}
+    known |= {r[:2]: "" for r in there if r.state == DEAD}
     found = [(r.what, r.who, r.state, f"{r.begin:g} s", known.get(r[:2], "")) for r in there if r[:2] in shown]
     svg_text = drawing(route, told, None, way) + f"<p role='status'>{escape(told)}</p>"
     return Drawn(svg_text, NOW, (*found, ("requests", "", so_far, "", "")))

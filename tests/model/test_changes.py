@@ -434,3 +434,9 @@ def test_errors_are_for_people(ask, words):
     with pytest.raises(k8slb.K8slbError) as error:
         ask()
     assert words in str(error.value)
+
+
+def test_the_film_shows_who_dies_with_the_node_as_dead():
+    film = k8slb.load("shop").node_dies("node-b").film()
+    assert film.query("who == 'node-b' and what == 'kube-proxy'")["state"].tolist() == ["up to date", "dead"]
+    assert "dead" not in film.query("who == 'node-a'")["state"].tolist()
