@@ -186,7 +186,8 @@ class Panel:
         if button.count():
             before = self.pixels()
             button.click()
-            expect(self.seen.first).to_have_attribute("aria-label", re.compile("^request 1"))
+            told = (f"svg[aria-label^='{begins}']" for begins in ("request 1", "Connection 1", "Second "))
+            expect(self.cell.locator(", ".join(told)).first).to_be_visible()
             assert self.pixels() != before
 
 
