@@ -75,6 +75,7 @@ def definition(lesson: Lesson, term: str) -> str:
         for sentence in parts:
             if found := bold.search(sentence):
                 told = sentence[found.start() :] if found["short"] else sentence
+                told = re.sub(r"^(?:So|And) | \(rows? [\d and]+\)", "", told)  # what leans on the page around it
                 told = re.sub(rf"^{bold.pattern.partition('(?P')[0]}[:,] ", "", BEFORE.sub("", told)).strip()
                 told = told if told.count("(") >= told.count(")") else told.replace(")", "", 1)
                 return f"{told.rstrip(':.')}."

@@ -52,7 +52,7 @@ def best_of(drawn, under_way):
     return min(drawn, key=lambda pod: under_way[pod])
 
 
-EXAMPLES = [([2, 0], [1, 4, 3]), ([0, 1], [4, 1, 0]), ([1, 2, 0], [5, 2, 3])]
+EXAMPLES = [([2, 0], [1, 4, 3]), ([0, 1], [4, 1, 0]), ([2, 1, 0], [5, 2, 2])]
 
 
 def _drawn(pods: int) -> list[list[int]]:

@@ -66,6 +66,12 @@ def rounds(replicas, load, target):
         count += 1
 
 
+def _apart(replicas: int, load_: float, target: float) -> int:
+    """As a learner writes it who compares the difference, not the quotient, with 0.1."""
+    used = min(1, load_ / replicas)
+    return 0 if abs(used - target) <= 0.1 else 1 + _apart(ceil(replicas * used / target), load_, target)
+
+
 def _errors(rate: int, pods: int, dead: int, delay: int) -> float:
     shop = load("shop").scale("order", pods)
     for i in range(dead):
@@ -133,6 +139,11 @@ EXERCISES = (
             '"One pod a round": it takes as many as the formula wants.': (
                 lambda replicas, load, target: abs(ceil(load / target) - replicas)
             ),
+            '"0.1 apart": it is the quotient used / target that has to be within 0.1 of 1.': _apart,
+            '"The load for each pod": that says how much is asked of it, not how often their number changes.': (
+                lambda replicas, load, target: load / replicas
+            ),
+            '"The last look counts": it finds the number right.': lambda *given: rounds(*given) + 1,
             '"Any difference counts": within 10% nothing is done.': lambda *given: max(1, rounds(*given)),
         },
         imports="from math import ceil",

@@ -96,18 +96,17 @@ def ring(panel: Panel, at: int) -> Drawn:
         rows.append((f"and {len(peers) - MOST} more", f"{others[0]:,}", *rest, f"{others[1]:,}"))
     total = share_text(Fraction(sum(comes.values()), size))
     rows.append(("all", f"{len(points):,}", "1 = 100.0%", total, f"{sum(so_far.values()):,}"))
-    told = f"The ring of {len(points):,} points for {len(peers)} pod{'s' * (len(peers) != 1)}; since {len(was)} pods "
-    told += f"{total} of it moved."
+    told = f"The ring of {len(points):,} points for {len(peers)} pod{'s' * (len(peers) != 1)}"
+    told += f"; since {len(was)} pods {total} of it moved." if changed else "."
     parts = [f'<circle cx="{MIDDLE}" cy="{MIDDLE}" r="{RADIUS}" fill="none" stroke="{LINE}" stroke-width="10"/>']
     lines = "".join(
         f"M{_on(a, size)}A{OUTER} {OUTER} 0 {int(2 * (b - a) > size)} 1 {_on(b, size)}" for a, b, *_ in changed
     )
     parts.append(f'<path d="{lines}" fill="none" stroke="{MISSED}" stroke-width="8"/>')
-    parts.append(text(MIDDLE, MIDDLE - 4, f"{total.rpartition(' = ')[2]} moved", "middle", bold=True))
-    parts += [
-        text(MIDDLE, MIDDLE + 14, "(the outer arcs)", "middle"),
-        text(LEFT, 16, f"{len(points):,} points; the key and the next ones", bold=True),
-    ]
+    parts.append(text(LEFT, 16, f"{len(points):,} points; the key and the next ones", bold=True))
+    if changed:
+        parts.append(text(MIDDLE, MIDDLE - 4, f"{total.rpartition(' = ')[2]} moved", "middle", bold=True))
+        parts.append(text(MIDDLE, MIDDLE + 14, "(the outer arcs)", "middle"))
     if last is None:
         told += " Step puts a client's key on it." if not at else " This request's key is not known."
     else:

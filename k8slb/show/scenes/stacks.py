@@ -63,12 +63,12 @@ def stacks(panel: Panel, at: int) -> Drawn:
     """The scene after `at` requests; before the first step as the last request of the run leaves it."""
     outcome, timed = panel.outcome, panel.outcome.run.latency is not None
     found, to = stacks_of(outcome, at or outcome.requests)
-    few = len(found) <= MOST
+    few, column = len(found) <= MOST, COLUMN * (1.5 if len(found) <= MOST / 1.5 else 1)
     most = nlargest(MOST if few else MOST - 1, range(len(found)), lambda i: (bool(at) and i == to, found[i].total))
     ground = TOP + BLOCK * (HIGHEST if max(stack.total for stack in found) > LOW else LOW)
     parts, rows = [], [_row(found[i], timed) for i in sorted(most)]
     for x, i in enumerate(sorted(most)):
-        parts += _drawn(1 + x * COLUMN, ground, found[i], bool(at) and i == to)
+        parts += _drawn(1 + x * column, ground, found[i], bool(at) and i == to, column)
     if not few:
         tallest = max(found[i].total for i in set(range(len(found))) - set(most))
         more = f"and {len(found) - len(most):,}", "more, the", "tallest", f"has {tallest:,}"
@@ -79,7 +79,7 @@ def stacks(panel: Panel, at: int) -> Drawn:
         if timed or name != "waiting":
             parts += [_block(x, ground + 44, how, 24), text(x + 32, ground + 53, name)]
             x += width(name) + 60
-    told = _told(found, to, at, outcome.requests, timed)
+    told = _told(found, to, at, outcome.requests, timed) + _retried(outcome, at or outcome.requests)
     drawing = frame(ground + 60, told, parts) + f"<p role='status'>{escape(told)}</p>"
     return Drawn(drawing, TIMED if timed else COUNTED, tuple(rows))
 
@@ -95,15 +95,22 @@ def _told(found: list[Stack], to: int | None, at: int, requests: int, timed: boo
     return f"Request {at:,} goes to {last}." + f" Answered since the one before: {gone or 'none'}." * timed + f" {now}"
 
 
+def _retried(outcome: Any, at: int) -> str:
+    """What the stacks leave out: a request stands where its last try came to."""
+    tries, codes = outcome.run.columns.get("tries", ([], None))
+    more = 0 if codes is None else sum(int(tries[code]) - 1 for code in codes[:at].tolist())
+    return f" Retries so far: {more:,}; a request is counted at the pod of its last try alone." * bool(more)
+
+
 def _row(stack: Stack, timed: bool) -> tuple[str, ...]:
     pod, total, busy, done, _, mean = stack
     numbers = (busy, total - busy, total, done) if timed else (total + done, done, total)
     return (pod, *(f"{n:,}" for n in numbers), *[mean] * timed)
 
 
-def _drawn(x: float, ground: float, stack: Stack, arrived: bool) -> list[str]:
+def _drawn(x: float, ground: float, stack: Stack, arrived: bool, column: float) -> list[str]:
     """The blocks from the ground up, those in work first; a stack too high for that is cut, with its number in it."""
-    blocks, wide = min(stack.total, HIGHEST), COLUMN - 12
+    blocks, wide = min(stack.total, HIGHEST), column - 12
     top, middle = ground - blocks * BLOCK, x + wide / 2
     hows = [f'fill="{BAR}"'] * min(stack.busy, blocks) + [LOOKS["waiting"]] * (blocks - stack.busy)
     if arrived and blocks:
@@ -116,7 +123,7 @@ def _drawn(x: float, ground: float, stack: Stack, arrived: bool) -> list[str]:
         ball = f'<circle class="k8slb-dot" r="7" fill="{DOT}" stroke="{INK}" stroke-width="2"'
         parts.append(f"{ball} style=\"offset-path:path('M{middle:.1f} 8L{middle:.1f} {top - 9}')\"/>")
     line = f'<path d="M{x:.1f} {ground}h{wide:.1f}" stroke="{INK}" stroke-width="2"/>'
-    under = text(middle, ground + 16, stack.pod, "middle", room=COLUMN)
+    under = text(middle, ground + 16, stack.pod, "middle", room=column)
     return [*parts, line, under, text(middle, ground + 32, f"{stack.total:,}", "middle", True)]
 
 
