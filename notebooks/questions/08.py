@@ -70,6 +70,14 @@ EXERCISES = (
             '"The biggest zone is the busiest": it has more pods for as much.': lambda p: max(p) * len(p) / sum(p),
             '"All pods get the same": only where each is picked from everywhere.': lambda pods: 1,
             '"The share is the factor": it is to be divided by the fair share.': lambda p: 1 / len(p) / min(p),
+            '"Against the busiest zone": the fair share is that of all pods together.': lambda p: max(p) / min(p),
+            '"More pods, busier": a zone\'s part is the same whatever its pods; few pods share it.': lambda p: (
+                max(p) / sum(p)
+            ),
+            '"The average is the factor": it is to be divided by the pods of the smallest zone.': lambda p: (
+                sum(p) / len(p)
+            ),
+            '"One pod takes it all": that is the part of a whole zone for one pod.': lambda p: 1 / min(p),
         },
         expected=lambda: calls("factor", COUNTS)(lambda pods: _hottest(pods, "instance", False, True)),
     ),
@@ -83,6 +91,14 @@ EXERCISES = (
             ),
             '"Each zone needs its fair part": the threshold lets it do with less.': lambda p, z, t: p - z * ceil(p / z),
             '"One rounding for all": each zone has to round up.': lambda p, z, t: p - ceil(p / (1 + t)),
+            '"One zone is all": each of the zones needs its minimum.': lambda p, z, t: p - ceil(p / z / (1 + t)),
+            '"What is needed is left over": asked is what remains of the pods.': lambda p, z, t: (
+                z * ceil(p / z / (1 + t))
+            ),
+            '"Divided by 1, plus the threshold": the bracket (1 + threshold) divides.': lambda p, z, t: (
+                p - z * ceil(p / z / 1 + t)
+            ),
+            '"Pods can be parts": a zone needs whole pods, so round up.': lambda p, z, t: p - p / (1 + t),
         },
         kind=Integral,
         imports="from math import ceil",
