@@ -121,13 +121,10 @@ def with_pods(
     given = {"fail": fail, "service-time": service_time, "workers": workers, "queue": queue, "cold": cold, "down": down}
     given["fail"] = f"{fail:.6f}".rstrip("0").rstrip(".") if isinstance(fail, float) else fail
     patch = {"metadata": {"annotations": {f"k8slb/{k}": str(v) for k, v in given.items() if v is not None}}}
-    there = {o.key: o for o in cluster.objects}
-    workloads = {key for key, o in there.items() if isinstance(o, Workload)}
-    derived = [p for p in cluster.pods if p.key not in there and workloads.intersection(owners(p))]
+    there, derived = {o.key: o for o in cluster.objects}, derived_pods(cluster)
     made = find(name, [*(o for o in there.values() if isinstance(o, (Workload, Pod))), *derived], "workload or pod")
-    if made.key not in there:  # one of a workload's pods: they are all written down
-        its = [p for p in derived if owners(p) == owners(made)]
-        there |= {p.key: decode_mapping(raw := plain(p), Document(raw, p.origin)) for p in its}
+    if made.key not in there:
+        there |= written_down(made, derived)
         made = there[made.key]
 
     def with_patch(one: Object) -> Object:
@@ -137,6 +134,19 @@ def with_pods(
         return changed(one, patch) if one is made or (its and made.spec.selector.matches(one.metadata.labels)) else one
 
     return cluster.with_objects(map(with_patch, there.values()))
+
+
+def derived_pods(cluster: Cluster) -> list[Pod]:
+    """The pods that a workload of the input makes, and that the input does not write down."""
+    there = {o.key: o for o in cluster.objects}
+    workloads = {key for key, o in there.items() if isinstance(o, Workload)}
+    return [p for p in cluster.pods if p.key not in there and workloads.intersection(owners(p))]
+
+
+def written_down(pod: Pod, derived: Iterable[Pod]) -> dict[Any, Object]:
+    """A workload's pods as objects, by key: who says something of one of them writes all of them down."""
+    its = [p for p in derived if owners(p) == owners(pod)]
+    return {p.key: decode_mapping(raw := plain(p), Document(raw, p.origin)) for p in its}
 
 
 def with_balancer(cluster: Cluster, layer: str, pick: str | Callable | None) -> Cluster:
@@ -179,6 +189,10 @@ def apply(cluster: Cluster, text: str) -> Cluster:
         if not (isinstance(names, dict) and "name" in names and "kind" in patch):
             raise InputError("names no object", expected="kind and metadata.name", **at)
         kind, name, namespace = patch["kind"], names["name"], names.get("namespace")
+        if kind == "Pod":
+            derived = derived_pods(cluster.with_objects(objects))
+            its = [p for p in derived if p.name == name and namespace in (None, p.namespace)]
+            objects += written_down(its[0], derived).values() if len(its) == 1 else ()
         same = [o for o in objects if o.kind == kind and o.name == name and namespace in (None, o.namespace)]
         if len(same) > 1:
             raise InputError(f"there are several of {kind} {name}", expected="a metadata.namespace", **at)

@@ -147,10 +147,8 @@ def not_ready(cluster: Cluster, asked: Asked, workload: str, most: int = 10) -> 
 
     def does(c: Cluster, count: int) -> tuple[Cluster, str]:
         pods = _pods(c, _workload(c, workload))
-        maps = [edits.mapping_of(c, f"{p.namespace}/pod/{p.name}") for p in pods]
-        waiting = max(0, len(maps) - count)
-        stated = maps[:waiting] + [kubectl.merged(pod, no) for pod in maps[waiting:]]
-        return _applied(c, "---\n".join(map(edits.dumped, stated)))
+        named = ({"kind": "Pod", "metadata": {"namespace": p.namespace, "name": p.name}} for p in pods[-count:])
+        return _applied(c, "---\n".join(edits.dumped(pod | no) for pod in named)) if count else (c, "")
 
     return number(f"pods of {workload} not ready", 0, 0, most, does=does)
 

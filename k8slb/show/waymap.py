@@ -118,9 +118,9 @@ def _labels(edges: tuple[Edge, ...], x: tuple[float, float], start: Mapping, end
     for source in sources:
         mine = [e for e in edges if e.source == source]
         y = start[source] + BOX / 2
-        alike = {e.share for e in mine if e.target.kind != "more"}
+        alike = {_short(e.share) for e in mine if e.target.kind != "more"}
         if len(alike) == 1:
-            out.append(tag(x[0] + 19, y, _short(mine[0].share) + " each" * (len(mine) > 1 and None not in alike)))
+            out.append(tag(x[0] + 19, y, alike.pop() + " each" * (len(mine) > 1 and mine[0].share is not None)))
         elif len(edges) <= 12 and (len(sources) == 1 or x[1] - x[0] > 2 * GAP):  # else they hide each other
             at = x[0] + (x[1] - x[0]) * 0.6
             out += [tag(at, y + (end[e.target] + BOX / 2 - y) * 0.6, _short(e.share)) for e in mine]

@@ -92,6 +92,15 @@ EXERCISES = (
             '"Ten times the connections, a tenth of the scatter": it shrinks with the square root only.': (
                 lambda n, d: ceil(1 / n / d)
             ),
+            '"A deviation in percent": it is given as a part of all, 0.01 and not 1.': (
+                lambda n, d: ceil((1 - 1 / n) / n / (100 * d) ** 2)
+            ),
+            '"Two deviations are meant": one is; for two it takes four times as many.': (
+                lambda n, d: connections_needed(n, d / 2)
+            ),
+            '"The share alone scatters": what does not come to the pod counts too, p times 1 - p.': (
+                lambda n, d: ceil(1 / n / d**2)
+            ),
         },
         imports="from math import ceil",
     ),

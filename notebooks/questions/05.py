@@ -56,6 +56,9 @@ EXERCISES = (
             '"Each connection has a pod of its own": two may pick the same.': min,
             '"A chance is a count": this is how likely one pod is busy; there are more.': lambda c, n: busy(c, n) / n,
             '"Not picked is busy": these are the idle pods; the others are busy.': lambda c, n: n - busy(c, n),
+            '"A pod is missed as often as it is met": one connection misses it with 1 - 1/pods.': (
+                lambda c, n: n * (1 - (1 / n) ** c)
+            ),
         },
     ),
     function(

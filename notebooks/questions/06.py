@@ -66,6 +66,8 @@ BOTH = '"A third of everybody, too": only of those who are not behind the NAT.'
 SURVIVES = '"Hashing survives scaling": with another number of pods most remainders are others.'
 ONLY_NEW = '"Only those of the new pod move": they would be enough; modulo moves others as well.'
 STAYS = '"Those that stay have moved": count the keys whose two remainders differ.'
+PERCENT = '"In percent": a share is asked for, from 0 to 1; this is a hundred times it.'
+COUNT = '"So many": a share of all keys is asked for; this is how many moved.'
 MODULO = '"A hash is a hash": this one depends on how many pods there are, or changes by itself.'
 ONE = '"Who stays is balanced": nobody moves, and some pods have nearly nothing to do.'
 WRONG = {MODULO: lambda c, p: p[int(sha256(c.encode()).hexdigest(), 16) % len(p)], ONE: lambda c, p: p[0]}
@@ -74,7 +76,12 @@ EXERCISES = (
         "06.1",
         hottest,
         [(0.6, 3), (0.2, 5), (0.9, 10)],
-        {PER_USER: lambda q, n: 1 / n, ALONE: lambda q, n: q, BOTH: lambda q, n: q + 1 / n},
+        {
+            PER_USER: lambda q, n: 1 / n,
+            ALONE: lambda q, n: q,
+            BOTH: lambda q, n: q + 1 / n,
+            PERCENT: lambda q, n: 100 * hottest(q, n),
+        },
     ),
     function(
         "06.2",
@@ -84,6 +91,8 @@ EXERCISES = (
             SURVIVES: lambda b, a, k: 0,
             ONLY_NEW: lambda b, a, k: abs(a - b) / max(a, b),
             STAYS: lambda b, a, k: 1 - moved(b, a, k),
+            PERCENT: lambda b, a, k: 100 * moved(b, a, k),
+            COUNT: lambda b, a, k: k * moved(b, a, k),
         },
     ),
     Exercise("06.3", pick, _moves, WRONG, str, imports="from hashlib import sha256"),

@@ -89,6 +89,10 @@ EXERCISES = (
         {
             '"Enough pods even out": the lone pod of a node takes all that its node gets.': _yaml(2, 3, 1),
             '"A node without pods does no harm": it serves nobody from outside.': _yaml(3, 3, 0),
+            '"More pods even out": of the other three Deployments each says how many pods its node has.': (
+                DEPLOYMENT.replace("-node-{}", "").format(6)
+            ),
+            '"Fewer are even, too": there are 6 pods to place.': _yaml(1, 1, 1),
             '"Cluster does it": wherever the pods are; here they are to be placed.': OPEN.replace("Local", "Cluster"),
         },
         expected=lambda: _after(_yaml(2, 2, 2)),

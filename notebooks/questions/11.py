@@ -107,6 +107,9 @@ ASKED += ["http://myshop.example.com/orders/7?page=2", "http://myshop.example.co
 OTHER = "the answer to /orders of eu.example.com by https"
 UNTRANSLATED = {
     '"https comes with the certificate": who asks by http is redirected only if a rule says so.': DOOR + SERVED,
+    '"The rules are for https anyway": without a sectionName http is served too, and only a rule redirects it.': (
+        DOOR + SERVED.replace(", sectionName: https", "")
+    ),
     '"A redirect is for http by itself": without a sectionName the route is on both listeners.': DOOR + SERVED + TO_ALL,
     '"The redirect goes first": the paths are more specific; without a sectionName they are on both listeners.': (
         DOOR + SERVED.replace(", sectionName: https", "") + _on(TO_ALL, "http")

@@ -306,6 +306,8 @@ def _repaired(answer: Any) -> Seen:
     for node in shop.nodes:
         got = shop.trace(ORDERS, via=node.name).to_dict()
         seen[f"the status of order-service from {node.name}"] = str(got["status"] or got["action"])
+    template = next(o for o in shop.objects if o.kind == "Deployment" and o.name == "order").spec.template
+    seen["containers of order without an image"] = str(sum(not c.image for c in template.spec.containers))
     update = shop.rollout("order", propagation=3)
     lost = {node.name: update.lost(ORDERS, via=node.name) for node in shop.nodes}
     return seen | {f"how many of 100 a second a rollout loses from {node}": f"{n:g}" for node, n in lost.items()}
@@ -365,6 +367,9 @@ EXERCISES = (
             '"Local prefers the own node": it allows no other.': _without("Policy: Cluster", "Policy: Local"),
             '"New pods that are ready are enough": an old pod stops before every node knows that it goes.': (
                 _without("        lifecycle: {preStop: {sleep: {seconds: 5}}}\n", "")
+            ),
+            '"A list is merged": it replaces the whole list, so what the container had has to be written again.': (
+                _without("        image: traefik/whoami:v1.10\n", "")
             ),
             '"A second is enough": the sleep has to last until the last node has new rules.': (
                 _without("seconds: 5", "seconds: 1")
