@@ -66,7 +66,7 @@ def apply_typed(cluster: Cluster, before: Mapping[str, Any], text: str) -> Clust
 def apply_call(text: str) -> str:
     """`apply(...)` as Python, over several lines where the text allows it."""
     plain = '"""' not in text and "\\" not in text
-    return f'apply("""\n{text}""")' if plain else f"apply({text!r})"
+    return f'apply("""\n{text.lstrip()}""")' if plain else f"apply({text!r})"
 
 
 def with_field(mapping: Any, path: Sequence[str | int], value: Any) -> Any:
@@ -96,8 +96,10 @@ def difference(before: Cluster, after: Cluster) -> str:
     """The YAML that differs between two clusters, as a unified diff; "" where they are alike."""
     lines: list[str] = []
     old, new = ({o.key: o for o in cluster.objects} for cluster in (before, after))
-    if any(key not in old and o.kind == "Pod" for key, o in new.items()):  # a workload's, written down to be changed
-        old |= {pod.key: pod for pod in before.pods if pod.key in new and pod.key not in old}
+    pods = {key for key, o in new.items() if key not in old and o.kind == "Pod"}
+    if pods:  # a workload's, written down to be changed: they differ from what the workload makes
+        made = after.with_objects(o for o in after.objects if o.key not in pods)
+        old |= {pod.key: pod for pod in made.pods if pod.key in pods}
     for key in dict.fromkeys([*old, *new]):
         was, now = old.get(key), new.get(key)
         if was is not now:

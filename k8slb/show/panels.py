@@ -119,7 +119,8 @@ class Panel(widgets.VBox):
             before = self.drawing.value
             try:
                 draw()
-                self.alert.value = ""
+                if draw != self._draw_path:  # a step leaves standing what is wrong with the controls
+                    self.alert.value = ""
             except Exception as error:
                 self.drawing.value = before
                 meant = isinstance(error, K8slbError)

@@ -30,6 +30,7 @@ class Picture:
         """Live as a widget: JupyterLab gives a bare image no alternative text, and shows no text beside it."""
         still, alt = self.still, escape(self.sentence)
         told = f"<details><summary>The same as a table</summary><pre>{escape(self.table)}</pre></details>"
-        image = f'<img alt="{alt}" src="data:image/png;base64,{still["image/png"]}">{told * bool(self.table)}'
+        source = f"data:image/png;base64,{still['image/png']}"
+        image = f'<img alt="{alt}" style="max-width: 100%" src="{source}">{told * bool(self.table)}'
         live = widgets.HTML(image).add_class("k8slb-text").add_class("k8slb-picture")
         return live._repr_mimebundle_() | still, {"image/png": {"alt": self.sentence}}

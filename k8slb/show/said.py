@@ -63,7 +63,8 @@ def table(rows: Sequence[Bar], route: Route, waits: Sequence[tuple[str, Latency,
     if waits:
         told = [(name, f"{of.requests:,}", of.about, span(of.p99), said) for name, of, said in waits]
         shown += html_table(("pod", "served", "mean latency (95% band)", "p99", "busy"), told)
-    return shown + html_table(("from", "to", "exact share of all requests"), ways)
+    shown += html_table(("from", "to", "exact share of all requests"), ways)
+    return f"<div class='k8slb-table' tabindex='0'>{shown}</div>"  # it scrolls, where pods are many
 
 
 def code(before: Cluster, after: Cluster, python: str) -> str:

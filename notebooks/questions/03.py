@@ -61,6 +61,7 @@ EXERCISES = (
             '"Equal rules give equal shares": the second rule sees only the 2/3 that the first one left.': (THIRD,) * 3,
             '"A probability is a share": it is a share of what comes to the rule, not of all.': (THIRD, THIRD, 1),
             '"Shares are in the ratio of the probabilities": no rule knows those of the others.': (0.2, 0.2, 0.6),
+            '"0.33 is 1/3": it is nearly; write fractions.': (0.33, 0.22, 0.44),
         },
         expected=lambda: SHARES([takes for _, takes in walk([Fraction(1, 3), Fraction(1, 3), Fraction(1)])]),
     ),
@@ -72,6 +73,9 @@ EXERCISES = (
             '"Equal rules give equal shares": then each rule takes less than the one above it.': lambda n: [1 / n] * n,
             '"The order does not matter": a first rule with probability 1 takes all.': (
                 lambda n: [1 / (i + 1) for i in range(n)]
+            ),
+            '"Rules count from 1": when the first is tried, all pods are left.': (
+                lambda n: [1 / (n - i + 1) for i in range(n)]
             ),
             '"The last rule takes what its pod should get, 1/n": nothing may be left over after it.': (
                 lambda n: [*(1 / (n - i) for i in range(n - 1)), 1 / n]

@@ -101,6 +101,9 @@ EXERCISES = (
             '"Round robin is cluster-wide": each node has a counter of its own, and each begins at the same pod.': (
                 lambda nodes, each, pods: hits(1, nodes * each, pods)
             ),
+            '"One node stands for all": each of them sends, and each begins at the same pod.': (
+                lambda nodes, each, pods: hits(1, each, pods)
+            ),
             '"The list begins with the first": the pod added last is at its head.': lambda *case: hits(*case)[::-1],
             '"Round robin is even": only after whole rounds, and a node may be in the middle of one.': (
                 lambda nodes, each, pods: [nodes * each / pods] * pods

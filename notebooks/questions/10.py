@@ -163,6 +163,9 @@ EXERCISES = (
             SHOWS: lambda w, n: 1 - (1 - w / 100) ** n,
             ALL: lambda w, n: (w / 100) ** n,
             NOT_ALL: lambda w, n: 1 - (w / 100) ** n,
+            '"One request stands for all": this is how likely one misses it, and all have to.': lambda w, n: (
+                1 - w / 100
+            ),
             WHOLE: lambda w, n: (1 - w) ** n,
         },
     ),
@@ -187,6 +190,10 @@ EXERCISES = (
             ONE_LESS: lambda r, n, t: n * (5 * r + r * t),
             ONE_RATE: lambda r, n, t: n * (5 * r + 1) + r * t,
             ONE_BURST: lambda r, n, t: 5 * r + 1 + r * n * t,
+            '"After the burst nothing passes": every second lets in as many as the limit says.': (
+                lambda r, n, t: n * (5 * r + 1)
+            ),
+            '"One more, once": each replica admits that one more.': lambda r, n, t: n * (5 * r + r * t) + 1,
         },
     ),
     Exercise("10.4", f'canary_of_payments = """{CANARY}"""', _split, WRONG, str, expected=lambda: _split(CANARY)),

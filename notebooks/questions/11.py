@@ -186,6 +186,9 @@ EXERCISES = (
         {
             '"The others take its share": a backend that cannot be used keeps its own.': lambda weights, missing: 0,
             '"One bad backend spoils the rule": only its own share gets 500.': lambda w, missing: min(len(missing), 1),
+            '"Asked is who is answered": it is the share that gets 500.': (
+                lambda w, m: 1 - sum(w[i] for i in m) / sum(w)
+            ),
             '"Weights are percent": they are parts of their sum.': lambda w, m: sum(w[i] for i in m) / 100,
             '"A weight is measured by the others": it is a part of the sum of all.': lambda w, m: (
                 sum(w[i] for i in m) / (sum(w) - sum(w[i] for i in m))

@@ -174,6 +174,10 @@ EXERCISES = (
             '"Tries come on top": they are all there are, the first one too.': lambda t, n, b: min(t + 1, 1 + b) ** n,
             '"A budget is a wish": it is what a layer may spend.': lambda t, n, b: t**n,
             '"There is one budget for all layers": each has its own.': lambda t, n, b: min(t**n, 1 + b),
+            '"A budget is of the tries": of the requests that came, whatever they have become.': (
+                lambda t, n, b: min(t, 1 + b * t) ** n
+            ),
+            '"The greater one holds": a layer stops at whichever comes first.': lambda t, n, b: max(t, 1 + b) ** n,
             '"The budget counts all tries": only those after the first.': lambda t, n, b: min(t, b) ** n,
         },
     ),

@@ -113,3 +113,27 @@ def test_the_box_keeps_a_number_that_is_none_of_the_sliders(shop):
     assert box.value == 270
     slider.value = 10**2.46
     assert box.value == 290
+
+
+def test_what_is_wrong_stands_until_it_is_right(shop):
+    shown = panel(shop, ORDERS, controls.replicas("order"), controls.caller())
+    shown.controls[1].source.value, shown.controls[0].source.value = "pod:default/order-3", 2
+    told = shown.alert.value
+    assert "there is no pod &quot;default/order-3&quot;" in told
+    shown.steps.clock.value += 1
+    assert shown.alert.value == told, "a step does not mend it"
+    shown.controls[0].source.value = 3
+    assert shown.alert.value == ""
+
+
+def test_a_pod_that_is_named_is_one_of_the_workload(shop):
+    not_ready = "{kind: Pod, metadata: {name: order-3}, status: {conditions: [{type: Ready, status: 'False'}]}}"
+    said = shop.apply(not_ready)
+    assert [(p.name, p.ready) for p in said.pods if p.name.startswith("order")] == [
+        ("order-1", True),
+        ("order-2", True),
+        ("order-3", False),
+    ]
+    shown = panel(shop, ORDERS, controls.replicas("order"), controls.not_ready("order"))
+    shown.controls[0].source.value, shown.controls[1].source.value = 4, 1
+    assert shown.told.value.count("+kind: Pod") == 0, "what the workload makes is no news"

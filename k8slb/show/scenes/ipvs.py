@@ -125,7 +125,7 @@ def _looked(kept: Kept, name: str) -> str:
         return f"slot {slot}: {slot} % {many} = {slot % many}"
     if kept.last and name == "mh":
         slot = _siphash(_number(kept.last.key.source) + kept.last.key.port, OFFSET) % PRIME
-        return f"port {kept.last.key.port}: slot {slot} of {PRIME:,}"
+        return f"port {kept.last.key.port}: slot {slot:,}"
     return f"bar {kept.state['bar']}" if "bar" in kept.state else ""
 
 
