@@ -124,7 +124,8 @@ def _given(what: str, names: Mapping[str, str]) -> Callable[[Any], Seen]:
     def observe(answer: Any) -> Seen:
         if not isinstance(answer, dict) or not set(answer) <= {*names}:
             raise Unfit(f"{what} for each of {', '.join(names)}", answer)
-        return {f"{name}": answer.get(name) for name in names}
+        given = {name: answer.get(name) for name in names}
+        return {name: one.lower() if isinstance(one, str) and len(one) == 1 else one for name, one in given.items()}
 
     return observe
 
@@ -178,7 +179,9 @@ CARDS = {
         {
             "the readiness probe fails three times first": "The kubelet of that node runs it, and is gone, too.",
             "kube-proxy is slow to write its rules": "It needs a second or so once the EndpointSlice changes.",
-            "the pods wait for their eviction": "That comes 300 s later, and they are out of the Service before.",
+            "the pods wait until Kubernetes removes them (eviction)": (
+                "That comes 300 s later, and they are out of the Service before."
+            ),
         },
     ),
 }
@@ -222,11 +225,11 @@ def experiment(number: int) -> str:
 
 
 class Game(Exercise):
-    """Says how many are found, and only of the first that is missed, or that is right after all, why."""
+    """Says how many are found, and only of the first that is right after all, else of the first that is missed, why."""
 
     def verdict(self, seen: Seen) -> Verdict:
         given = [number for number, called in zip(STATEMENTS, seen.values(), strict=False) if called]
-        missed = next((n for n in STATEMENTS if (n in WRONG) != (n in given)), None)
+        missed = next((n for n in (*given, *WRONG) if (n in WRONG) != (n in given)), None)
         if missed is None or not given:
             return Verdict(True if given else None)
         extra = len(given) - (found := len({*given} & {*WRONG}))
