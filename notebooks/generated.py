@@ -12,7 +12,10 @@ from k8slb.course.lab import stored
 
 # Term -> the lesson that defines it, there in bold. Those that a lesson needs before it uses them, and more.
 TERMS = {
-    "00": ["request", "connection", "address:port", "node", "NAT", "balances", "routes"],
+    "00": [
+        *("request", "connection", "address:port", "ClusterIP", "pod", "replica", "node"),
+        *("NAT", "Service", "balances", "routes"),
+    ],
     "01": ["targetPort", "selector", "EndpointSlice", "ndots"],
     "02": ["standard deviation"],
     "04": ["iptables", "nftables", "IPVS", "scheduler", "hash", "p50", "p99"],
@@ -20,7 +23,7 @@ TERMS = {
     "06": ["ClientIP", "cookie"],
     "07": ["LoadBalancer", "NodePort", "externalTrafficPolicy", "masquerade", "direct server return"],
     "08": ["zone", "targets", "cross-zone", "trafficDistribution", "hint", "factor"],
-    "09": ["pathType", "SNI"],
+    "09": ["annotation", "pathType", "SNI"],
     "10": ["upstream", "canary", "EWMA"],
     "11": ["Gateway API", "GatewayClass", "Gateway", "HTTPRoute", "weight", "ReferenceGrant"],
     "12": ["service mesh", "sidecar", "mTLS", "retry budget"],
